@@ -1,0 +1,268 @@
+"""What an extension implements: small base classes, one per kind of plugin.
+
+Constraints and objectives are attrs classes whose fields are their options in the spec file, so
+options are typed, checked and documented by the class alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import field, frozen
+
+from parplan.declarations import Declaration
+
+if TYPE_CHECKING:
+    from parplan.graph import Graph, Mode, Operator
+    from parplan.hardware import Device
+    from parplan.model.schedule_model import AssignmentModel, ScheduleModel
+    from parplan.plans import Plan
+    from parplan.problem import Problem
+    from parplan.schedule import Schedule
+
+
+@frozen
+class Violation:
+    """One breach of one rule.
+
+    Attributes
+    ----------
+    rule
+        Name of the rule, e.g. ``"memory"``.
+    where
+        What is at fault, by name: a device, a link, a task.
+    amount
+        By how much, in the unit of the message; None where it makes no sense.
+    tick
+        The first instant; None if it is no matter of time.
+    """
+
+    rule: str
+    where: str
+    message: str
+    amount: float | None = None
+    tick: int | None = None
+
+
+class Constraint:
+    """A rule that every plan must obey.
+
+    Say it by ``declare`` if it can be said so: then the model, the list schedules, the bounds and
+    the checker all know it. ``constrain`` and ``constrain_assignment`` are the escape hatch, for
+    Pyomo code on a Block of its own; with one of them ``violations`` is required.
+    """
+
+    name: ClassVar[str]
+
+    def declare(self, problem: Problem) -> Iterable[Declaration]:
+        """Yield resources, lags, orders and placement rules; called once per problem."""
+        return ()
+
+    def constrain(self, model: ScheduleModel) -> None:
+        """Add Pyomo components and terms to ``model.block(self.name)``."""
+
+    def constrain_assignment(self, model: AssignmentModel) -> None:
+        """Add what must hold of any assignment (a relaxation) to ``model.block(self.name)``."""
+
+    def violations(self, schedule: Schedule) -> Iterable[Violation]:
+        """Yield each breach; what was declared is checked without this."""
+        return ()
+
+
+class Objective:
+    """Something to minimise or maximise."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    maximize: ClassVar[bool] = False
+
+    def value(self, schedule: Schedule) -> float:
+        """Return the value of a schedule."""
+        raise NotImplementedError(f"objective '{self.name}' does not define value(schedule)")
+
+    def expression(self, model: ScheduleModel) -> Any:
+        """Return a linear Pyomo expression for the timing model; None if it has none."""
+        return None
+
+    def assignment_expression(self, model: AssignmentModel) -> Any:
+        """Return a linear Pyomo expression for the assignment model; None if it has none."""
+        return None
+
+    def bound(self, problem: Problem) -> float | None:
+        """Return a proven bound: no plan of the problem has a better value; None if unknown."""
+        return None
+
+
+class Capability(StrEnum):
+    """What a solver can take and give."""
+
+    MIP = "mip"
+    CP = "cp"
+    BOUND = "bound"
+    WARM_START = "warm-start"
+    STOP = "stop"
+
+
+@frozen
+class Availability:
+    """What a real probe of a solver found.
+
+    Attributes
+    ----------
+    reason
+        If not available: why, and the command that installs it.
+    limit
+        A size limit of its licence, in words; empty if none is known.
+    """
+
+    available: bool
+    version: str = ""
+    reason: str = ""
+    limit: str = ""
+
+
+class Termination(StrEnum):
+    """Why a solver stopped."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    TIME_LIMIT = "time-limit"
+    INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@frozen
+class SolveOptions:
+    """What a solve may use. ``cutoff`` and ``gap`` are None where not asked for."""
+
+    time_limit_s: float = 60.0
+    gap: float = 0.0
+    workers: int = 2
+    seed: int = 0
+    cutoff: float | None = None
+
+
+@frozen
+class Progress:
+    """News of a running search: incumbent and bound in objective units, None while unknown."""
+
+    stage: str
+    seconds: float
+    incumbent: float | None = None
+    bound: float | None = None
+    message: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+@frozen
+class Answer:
+    """What a solver left, apart from why it stopped.
+
+    Attributes
+    ----------
+    values
+        Value of each Pyomo variable by its component name; empty if it left no solution.
+    bound
+        Its claimed bound, in units of the model's objective; None if it gives none.
+    """
+
+    termination: Termination
+    solver: str
+    version: str = ""
+    values: Mapping[str, float] = field(factory=dict)
+    objective: float | None = None
+    bound: float | None = None
+    seconds: float = 0.0
+    message: str = ""
+
+
+class Solver(ABC):
+    """A solver backend. It reads a model (plain Pyomo plus recorded terms) and answers."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[frozenset[Capability]]
+
+    @abstractmethod
+    def probe(self) -> Availability:
+        """Say whether it can run here, by trying; cheap, and takes no licence."""
+
+    @abstractmethod
+    def solve(
+        self,
+        model: Any,
+        options: SolveOptions,
+        warm_start: Mapping[str, float] | None = None,
+        report: Report | None = None,
+    ) -> Answer:
+        """Solve a Pyomo model with recorded terms; never raise for a limit or infeasibility."""
+
+
+class Importer(ABC):
+    """Reads a model file into a graph."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def load(self, path: Path, options: Mapping[str, Any]) -> Graph:
+        """Read ``path``; InputError names the file and the place of any fault."""
+
+
+class Exporter(ABC):
+    """Writes a plan in the form of another tool."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def export(self, plan: Plan, directory: Path) -> Sequence[Path]:
+        """Write files into ``directory``, re-read and check them, and return their paths."""
+
+
+@frozen
+class Estimate:
+    """Seconds of an operator's mode on a device, and where they come from."""
+
+    seconds: float
+    formula: str
+    source: str
+
+
+class CostModel(ABC):
+    """Turns work into seconds."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def estimate(self, operator: Operator, mode: Mode, device: Device) -> Estimate | None:
+        """Return the duration; None if this model has nothing to say."""
+
+
+class Strategy:
+    """A kind of parallelism: the modes it adds, or the schedules it makes by a known recipe."""
+
+    name: ClassVar[str]
+
+    def apply(self, graph: Graph, problem_hint: Mapping[str, Any]) -> Graph:
+        """Return the graph with the modes (and operators) that this strategy offers."""
+        return graph
+
+    def schedules(self, problem: Problem) -> Iterable[Schedule]:
+        """Yield hand-made schedules for a problem; nothing where the recipe does not apply."""
+        return ()
+
+
+class ExecutorFactory(ABC):
+    """Makes a ``concurrent.futures.Executor`` to fan work out."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def create(self, workers: int) -> Executor:
+        """Return an executor with that many workers."""

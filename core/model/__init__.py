@@ -1,0 +1,1 @@
+"""The Pyomo model of a problem and its lowerings to solvers."""

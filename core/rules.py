@@ -1,0 +1,211 @@
+"""The rules of a problem, made from plugins: constraints, objectives and what they declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from parplan.contracts import Constraint, Objective
+from parplan.declarations import (
+    Apart,
+    Declaration,
+    Forbidden,
+    Moving,
+    Order,
+    Resource,
+    TimeLag,
+    Together,
+)
+from parplan.errors import InfeasibleError, ParplanError, PluginError
+from parplan.problem import Problem, Rule
+from parplan.registry import Registered, Registry
+from parplan.structuring import structure
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+@frozen
+class Declared:
+    """A declaration with the rule that made it."""
+
+    rule: str
+    what: Declaration
+
+
+@frozen(eq=False)
+class Rules:
+    """The constraints and objectives of one problem, ready to use.
+
+    Attributes
+    ----------
+    constraints, objectives
+        Objects made from the problem's rules, in its order.
+    declared
+        Everything the constraints declare, names checked.
+    """
+
+    problem: Problem
+    constraints: tuple[Constraint, ...]
+    objectives: tuple[Objective, ...]
+    declared: tuple[Declared, ...]
+
+    def of(self, kind: type[D]) -> list[tuple[str, D]]:
+        """Return (rule, declaration) for all declarations of a kind."""
+        return [(d.rule, d.what) for d in self.declared if isinstance(d.what, kind)]
+
+    @cached_property
+    def resources(self) -> tuple[tuple[str, Resource], ...]:
+        """Every declared resource with its rule."""
+        return tuple(self.of(Resource))
+
+    @cached_property
+    def escape_hatches(self) -> tuple[Constraint, ...]:
+        """Constraints that add Pyomo code of their own to the timing model."""
+        return tuple(c for c in self.constraints if overrides(c, "constrain", Constraint))
+
+    @cached_property
+    def allowed(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the alternatives of each operator that no ``Forbidden`` rules out.
+
+        Raises
+        ------
+        InfeasibleError
+            If an operator has none left, naming the rules that took them.
+        """
+        problem = self.problem
+        graph, cluster = problem.graph, problem.cluster
+        bans: dict[int, list[tuple[str, Forbidden]]] = {}
+        for rule, ban in self.of(Forbidden):
+            bans.setdefault(graph.operator_index[ban.operator], []).append((rule, ban))
+        result = []
+        for index, operator in enumerate(graph.operators):
+            rows = range(len(problem.alternatives[index]))
+            for _, ban in bans.get(index, ()):
+                device = None if ban.device is None else cluster.device_index[ban.device]
+                rows = [  # type: ignore[assignment]  # a narrower sequence of the same indices
+                    row
+                    for row in rows
+                    for a in (problem.alternatives[index][row],)
+                    if not (
+                        (device is None or device in a.devices)
+                        and ban.mode in (None, operator.modes[a.mode].name)
+                    )
+                ]
+            if not rows:
+                names = tuple(dict.fromkeys(rule for rule, _ in bans[index]))
+                raise InfeasibleError(
+                    f"operator '{operator.name}' may run nowhere: every device and mode is "
+                    f"forbidden by {', '.join(names)}",
+                    conflict=names,
+                    repair=f"allow '{operator.name}' on at least one device",
+                )
+            result.append(tuple(rows))
+        return tuple(result)
+
+
+def make_rules(problem: Problem, registry: Registry) -> Rules:
+    """Return the rules of a problem, with each constraint's declarations collected and checked.
+
+    Raises
+    ------
+    InputError
+        For an unknown rule or bad options, with the key in the spec.
+    PluginError
+        If a plugin raises, or declares something that names unknown things.
+    """
+    constraints = []
+    declared: list[Declared] = []
+    for position, rule in enumerate(problem.constraints):
+        entry = registry.get("constraints", rule.name, key=f"constraints[{position}]")
+        constraint = _make(entry, rule, "constraints")
+        _check_escape_hatch(entry, constraint)
+        constraints.append(constraint)
+        found = guarded(entry, "declare", lambda c=constraint: list(c.declare(problem)))  # type: ignore[misc]  # binds the loop variable
+        for what in found:
+            _check_names(problem, what, entry)
+            declared.append(Declared(rule.name, what))
+    objectives = [
+        _make(registry.get("objectives", rule.name, key=f"objectives[{i}]"), rule, "objectives")
+        for i, rule in enumerate(problem.objectives)
+    ]
+    return Rules(problem, tuple(constraints), tuple(objectives), tuple(declared))
+
+
+def guarded(entry: Registered[object], hook: str, call: Callable[[], T]) -> T:
+    """Run a plugin's code; whatever it raises becomes a PluginError that names it."""
+    try:
+        return call()
+    except ParplanError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"raised {type(error).__name__}: {error}",
+            plugin=entry.name,
+            hook=hook,
+            distribution=entry.distribution or None,
+        ) from error
+
+
+def overrides(value: object, method: str, base: type) -> bool:
+    """Return whether an object's class defines a method anew."""
+    return getattr(type(value), method) is not getattr(base, method)
+
+
+def _make(entry: Registered[object], rule: Rule, section: str) -> Any:
+    cls = entry.value
+    assert isinstance(cls, type)
+    return guarded(
+        entry, "options", lambda: structure(dict(rule.options), cls, key=f"{section}.{rule.name}")
+    )
+
+
+def _check_escape_hatch(entry: Registered[object], constraint: Constraint) -> None:
+    hatches = ("constrain", "constrain_assignment")
+    if any(overrides(constraint, h, Constraint) for h in hatches) and not overrides(
+        constraint, "violations", Constraint
+    ):
+        raise PluginError(
+            "it constrains the model by code of its own but has no violations(schedule), so no "
+            "plan could be checked; define violations",
+            plugin=entry.name,
+            hook="constrain",
+            distribution=entry.distribution or None,
+        )
+
+
+def _check_names(problem: Problem, what: object, entry: Registered[object]) -> None:
+    """Raise PluginError if a declaration names an operator, device or link that is not there."""
+
+    def fail(message: str) -> None:
+        raise PluginError(
+            message, plugin=entry.name, hook="declare", distribution=entry.distribution or None
+        )
+
+    def check(kind: str, names: Iterable[str | None], known: dict[str, int]) -> None:
+        for name in names:
+            if name is not None and name not in known:
+                fail(f"declares unknown {kind} '{name}' in {what}")
+
+    operators, cluster = problem.graph.operator_index, problem.cluster
+    if isinstance(what, Resource):
+        for demand in what.demands:
+            check("device", [getattr(demand, "device", None)], cluster.device_index)
+            if isinstance(demand, Moving):
+                check("link", [demand.link], cluster.link_index)
+            check("operator", getattr(demand, "operators", None) or (), operators)
+            check("tensor", getattr(demand, "tensors", None) or (), problem.graph.tensor_index)
+            ends = [getattr(demand, f"{side}_operator", None) for side in ("from", "to")]
+            check("operator", ends, operators)
+    elif isinstance(what, TimeLag):
+        check("operator", [what.before, what.after], operators)
+    elif isinstance(what, Forbidden):
+        check("operator", [what.operator], operators)
+        check("device", [what.device], cluster.device_index)
+    elif isinstance(what, Together | Apart | Order):
+        check("operator", what.operators, operators)
+    else:
+        fail(f"declared {what!r}, which is no declaration; see parplan.declarations")

@@ -1,0 +1,1 @@
+"""The search: bounds, coarsening, list scheduling, sequences and the orchestrator."""

@@ -1,0 +1,77 @@
+"""parplan's own plugins, given through the very hooks that others use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from parplan.hooks import hookimpl
+
+CONSTRAINTS = (
+    "parplan.constraints.devices:Devices",
+    "parplan.constraints.links:Links",
+    "parplan.constraints.memory:Memory",
+)
+OBJECTIVES = ("parplan.objectives.makespan:Makespan",)
+SOLVERS: tuple[str, ...] = ()
+IMPORTERS: tuple[str, ...] = ()
+EXPORTERS: tuple[str, ...] = ()
+STRATEGIES: tuple[str, ...] = ()
+COST_MODELS: tuple[str, ...] = ()
+EXECUTORS: tuple[str, ...] = ()
+
+
+def _load(paths: tuple[str, ...]) -> list[Any]:
+    found = []
+    for path in paths:
+        module, _, name = path.partition(":")
+        found.append(getattr(importlib.import_module(module), name))
+    return found
+
+
+@hookimpl
+def parplan_constraints() -> list[Any]:
+    """Give the built-in constraints."""
+    return _load(CONSTRAINTS)
+
+
+@hookimpl
+def parplan_objectives() -> list[Any]:
+    """Give the built-in objectives."""
+    return _load(OBJECTIVES)
+
+
+@hookimpl
+def parplan_solvers() -> list[Any]:
+    """Give the built-in solver backends."""
+    return [cls() for cls in _load(SOLVERS)]
+
+
+@hookimpl
+def parplan_importers() -> list[Any]:
+    """Give the built-in importers."""
+    return [cls() for cls in _load(IMPORTERS)]
+
+
+@hookimpl
+def parplan_exporters() -> list[Any]:
+    """Give the built-in exporters."""
+    return [cls() for cls in _load(EXPORTERS)]
+
+
+@hookimpl
+def parplan_strategies() -> list[Any]:
+    """Give the built-in strategies."""
+    return _load(STRATEGIES)
+
+
+@hookimpl
+def parplan_cost_models() -> list[Any]:
+    """Give the built-in cost models."""
+    return _load(COST_MODELS)
+
+
+@hookimpl
+def parplan_executors() -> list[Any]:
+    """Give the built-in executors."""
+    return [cls() for cls in _load(EXECUTORS)]

@@ -1,0 +1,1 @@
+"""Built-in costs of parplan."""
