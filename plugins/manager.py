@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
 import pluggy
+from attrs import define, field
 
-from parplan import hooks
+from parplan import contracts, hooks
 from parplan.errors import PluginError
 from parplan.registry import Registered, Registry
 
 BUILTINS = ("parplan.plugins.builtins",)
 """Modules with parplan's own plugins, found through the same hooks as everybody's."""
 
-KINDS = tuple(name for name in vars(hooks) if name.startswith("parplan_"))
+CLASSES: Mapping[str, type] = {
+    "parplan_constraints": contracts.Constraint,
+    "parplan_objectives": contracts.Objective,
+    "parplan_strategies": contracts.Strategy,
+    "parplan_cost_models": contracts.CostModel,
+}
+"""Hooks that return classes, which are made from their options for each problem."""
+
+OBJECTS: Mapping[str, type] = {
+    "parplan_solvers": contracts.Solver,
+    "parplan_importers": contracts.Importer,
+    "parplan_exporters": contracts.Exporter,
+    "parplan_executors": contracts.ExecutorFactory,
+}
+"""Hooks that return objects."""
+
+
+@define
+class _Found:
+    """What has been collected so far; ``loaded`` are the plugins, so that none counts twice."""
+
+    entries: dict[str, dict[str, Registered[Any]]] = field(
+        factory=lambda: {hook: {} for hook in (*CLASSES, *OBJECTS)}
+    )
+    loaded: list[object] = field(factory=list)
 
 
 def load_registry(plugins: Sequence[str | object] = (), *, installed: bool = True) -> Registry:
@@ -26,7 +51,8 @@ def load_registry(plugins: Sequence[str | object] = (), *, installed: bool = Tru
     Parameters
     ----------
     plugins
-        Further plugins: modules by dotted name, or objects with hook functions.
+        Further plugins: modules by dotted name, or objects with hook functions. One that is
+        installed as well counts once.
     installed
         Whether to look for entry points of the group ``parplan``.
 
@@ -36,12 +62,11 @@ def load_registry(plugins: Sequence[str | object] = (), *, installed: bool = Tru
         If two plugins give the same name, or one of ``plugins`` cannot be loaded. An installed
         plugin that cannot be loaded is kept in ``Registry.failures`` instead.
     """
-    found: dict[str, dict[str, Registered[Any]]] = {kind: {} for kind in KINDS}
+    found = _Found()
     failures: list[PluginError] = []
     for name in BUILTINS:
         _collect(found, importlib.import_module(name), name, "parplan")
-    for entry in entry_points(group=hooks.PROJECT) if installed else ():
-        distribution = entry.dist.name if entry.dist else ""
+    for distribution, entry in _installed() if installed else ():
         try:
             plugin = _guard(entry.name, distribution, "import", entry.load)
             _collect(found, plugin, entry.name, distribution)
@@ -54,39 +79,63 @@ def load_registry(plugins: Sequence[str | object] = (), *, installed: bool = Tru
             plugin = _guard(name, "", "import", partial(importlib.import_module, given))
         _collect(found, plugin, name, "")
     return Registry(
-        **{kind.removeprefix("parplan_"): found[kind] for kind in KINDS}, failures=tuple(failures)
+        **{hook.removeprefix("parplan_"): rows for hook, rows in found.entries.items()},
+        failures=tuple(failures),
     )
 
 
-def _collect(
-    found: dict[str, dict[str, Registered[Any]]], plugin: Any, name: str, distribution: str
-) -> None:
+def _installed() -> list[tuple[str, Any]]:
+    """Return (distribution, entry point), in an order that does not depend on ``sys.path``."""
+    entries = entry_points(group=hooks.PROJECT)
+    named = [(entry.dist.name if entry.dist else "", entry) for entry in entries]
+    return sorted(named, key=lambda pair: (pair[0], pair[1].name))
+
+
+def _collect(found: _Found, plugin: Any, name: str, distribution: str) -> None:
     """Add what one plugin gives, all of it or (on an error) nothing."""
+    if any(plugin is known for known in found.loaded):
+        return
     manager = pluggy.PluginManager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
     _guard(name, distribution, "register", lambda: manager.register(plugin, name))
-    _guard(name, distribution, "check_pending", manager.check_pending)
-    fresh: list[tuple[str, Registered[Any]]] = []
-    for kind in KINDS:
-        results: list[Iterable[Any]] = _guard(name, distribution, kind, getattr(manager.hook, kind))
-        for value in (v for result in results for v in result):
-            key = getattr(value, "name", None)
-            if not isinstance(key, str):
-                raise PluginError(
-                    f"{value!r} has no name", plugin=name, hook=kind, distribution=distribution
-                )
-            known = found[kind].get(key)
-            if known is not None:
-                raise PluginError(
-                    f"'{key}' is already given by plugin '{known.plugin}' (from "
-                    f"{known.distribution or 'no distribution'}); rename one of the two",
-                    plugin=name,
-                    hook=kind,
-                    distribution=distribution or None,
-                )
-            fresh.append((kind, Registered(key, value, name, distribution)))
-    for kind, entry in fresh:
-        found[kind][entry.name] = entry
+    _guard(name, distribution, "register", manager.check_pending)
+    fresh: dict[tuple[str, str], Registered[Any]] = {}
+    for hook, known in found.entries.items():
+        for value in _guard(name, distribution, hook, partial(_results, manager, hook)):
+            try:
+                key = _checked_name(hook, value)
+                other = fresh.get((hook, key)) or known.get(key)
+                if other is not None:
+                    raise ValueError(
+                        f"'{key}' is already given by plugin '{other.plugin}' (from "
+                        f"{other.distribution or 'no distribution'}); rename one of the two"
+                    )
+            except ValueError as error:
+                raise _failure(str(error), name, distribution, hook) from None
+            fresh[hook, key] = Registered(key, value, name, distribution)
+    for (hook, key), entry in fresh.items():
+        found.entries[hook][key] = entry
+    found.loaded.append(plugin)
+
+
+def _results(manager: pluggy.PluginManager, hook: str) -> list[Any]:
+    """Return all that a plugin gives for a hook; generators run here, where errors are guarded."""
+    results: list[Iterable[Any]] = getattr(manager.hook, hook)()
+    return [value for result in results for value in result]
+
+
+def _checked_name(hook: str, value: Any) -> str:
+    """Return the name of an extension; ValueError if it is not what the hook asks for."""
+    if hook in CLASSES:
+        base = CLASSES[hook]
+        if not (isinstance(value, type) and issubclass(value, base)):
+            raise ValueError(f"{value!r} is no subclass of parplan.contracts.{base.__name__}")
+    elif not isinstance(value, OBJECTS[hook]):
+        raise ValueError(f"{value!r} is no object of parplan.contracts.{OBJECTS[hook].__name__}")
+    name = getattr(value, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{value!r} has no name; set the class attribute 'name'")
+    return name
 
 
 def _guard(name: str, distribution: str, hook: str, call: Callable[[], Any]) -> Any:
@@ -96,9 +145,9 @@ def _guard(name: str, distribution: str, hook: str, call: Callable[[], Any]) -> 
     except PluginError:
         raise
     except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{type(error).__name__}: {error}",
-            plugin=name,
-            hook=hook,
-            distribution=distribution or None,
-        ) from error
+        message = f"{type(error).__name__}: {error}"
+        raise _failure(message, name, distribution, hook) from error
+
+
+def _failure(message: str, name: str, distribution: str, hook: str) -> PluginError:
+    return PluginError(message, plugin=name, hook=hook, distribution=distribution or None)
