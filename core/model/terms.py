@@ -7,6 +7,7 @@ else is ordinary linear Pyomo. Both lowerings (MIP and CP-SAT) read only these a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
@@ -15,7 +16,7 @@ Literal = Any
 """A binary Pyomo variable, or None for "always"."""
 
 Time = Any
-"""An integer Pyomo variable, or a fixed int."""
+"""An integer Pyomo variable, a fixed int, or a linear expression (an end: start + size)."""
 
 
 @frozen(eq=False)
@@ -75,3 +76,20 @@ class AtMostOne:
 
 
 Term = NoOverlap | Cumulative | Before | AtMostOne
+
+RULE = "_parplan_rule"
+"""Attribute of a Block: name of the constraint plugin whose code fills it."""
+
+TERMS = "_parplan_terms"
+
+
+def record(block: Any, *terms: Term) -> None:
+    """Record terms on a Pyomo Block; a deactivated Block takes its terms with it."""
+    block.__dict__.setdefault(TERMS, []).extend(terms)
+
+
+def recorded(model: Any) -> Iterator[tuple[Any, Term]]:
+    """Yield (Block, term) for every term on the model and its active Blocks."""
+    for block in model.block_data_objects(active=True):
+        for term in block.__dict__.get(TERMS, ()):
+            yield block, term
