@@ -6,11 +6,17 @@ import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import networkx as nx
 from attrs import field, frozen
 
 from parplan.errors import InputError
+
+if TYPE_CHECKING:
+    Digraph = nx.DiGraph[int]
+else:
+    Digraph = nx.DiGraph  # cannot be subscripted when cattrs resolves the annotations of Graph
 
 
 class Kind(StrEnum):
@@ -35,6 +41,27 @@ class Repeat(StrEnum):
 def _check_amount(what: str, value: float) -> None:
     if not math.isfinite(value) or value < 0:
         raise InputError(f"{what} is {value}; it must be finite and not negative")
+
+
+@frozen
+class Kernel:
+    """A piece of an operator's work: FLOP, and bytes moved to and from device memory."""
+
+    flops: float = 0.0
+    bytes_touched: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        _check_amount("a kernel's flops", self.flops)
+        _check_amount("a kernel's bytes_touched", self.bytes_touched)
+
+
+@frozen
+class Estimate:
+    """Seconds of an operator's mode on a device, and where they come from."""
+
+    seconds: float
+    formula: str
+    source: str
 
 
 @frozen
@@ -73,6 +100,8 @@ class Mode:
         tensor must agree, or one of the two must be empty. Conversion is an operator's work.
     source
         Where the cost comes from: a formula or a measurement.
+    estimates
+        How a cost model came to the seconds of a device kind (`parplan.costs.price`).
     """
 
     name: str = "default"
@@ -90,6 +119,7 @@ class Mode:
     ring_steps: int = 0
     layout: str = ""
     source: str = ""
+    estimates: Mapping[str, Estimate] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if self.devices < 1:
@@ -127,6 +157,9 @@ class Operator:
         Ways to run it; a graph made ready for planning has at least one, each with seconds.
     dtype
         Number format of its arithmetic, e.g. ``"bf16"``: which peak a cost model takes.
+    kernels
+        The pieces of its work, which run one after another: some are bound by arithmetic and some
+        by memory, so the roofline of the sum would be too fast. Empty: one piece.
     """
 
     name: str
@@ -138,12 +171,20 @@ class Operator:
     module: str = ""
     modes: tuple[Mode, ...] = ()
     dtype: str = "bf16"
+    kernels: tuple[Kernel, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         if not self.name:
             raise InputError("an operator has no name")
         _check_amount(f"operator '{self.name}': flops", self.flops)
         _check_amount(f"operator '{self.name}': bytes_touched", self.bytes_touched)
+        for what in ("flops", "bytes_touched"):
+            total = sum(getattr(kernel, what) for kernel in self.kernels)
+            if self.kernels and not math.isclose(total, getattr(self, what), rel_tol=1e-9):
+                raise InputError(
+                    f"operator '{self.name}': {what} is {getattr(self, what)}, "
+                    f"its kernels add up to {total}"
+                )
         names = [mode.name for mode in self.modes]
         if len(set(names)) != len(names):
             raise InputError(f"operator '{self.name}': two modes have the same name: {names}")
@@ -304,9 +345,9 @@ class Graph:
         return tuple(tuple(row) for row in found)
 
     @cached_property
-    def digraph(self) -> nx.DiGraph[int]:
+    def digraph(self) -> Digraph:
         """The operators by index as a networkx graph, one edge per dependent pair."""
-        graph: nx.DiGraph[int] = nx.DiGraph()
+        graph: Digraph = nx.DiGraph()
         graph.add_nodes_from(range(len(self.operators)))
         for producer, consumers in zip(self.producers, self.consumers, strict=True):
             graph.add_edges_from((producer, consumer) for consumer in consumers)

@@ -1,26 +1,59 @@
-"""From plain data (YAML, JSON) to attrs classes and back, with errors that name the key."""
+"""From plain data (YAML, JSON) to attrs classes, with errors that name the key.
+
+A field whose name carries a unit (``latency_s``, ``memory_bytes``: see ``units.dimension_of``)
+takes a plain number in that unit, or a text with a unit such as ``80 GB``.
+"""
 
 from __future__ import annotations
 
+import collections.abc
 import difflib
-from typing import Any, TypeVar
+import enum
+import functools
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import (
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, override
 
 from parplan.errors import InputError, ParplanError
+from parplan.problem import Rule
+from parplan.units import Dimension, dimension_of, parse_quantity
 
 T = TypeVar("T")
 
+NOT_IN_FILES: Mapping[str, Any] = {"in_files": False}
+"""Metadata of a field that no file may set."""
 
+_SEQUENCES = (tuple, list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable)
+_MAPPINGS = (dict, collections.abc.Mapping)
+
+
+@functools.cache
 def make_converter() -> cattrs.Converter:
-    """Return a converter that refuses unknown keys and leaves defaults out of its output."""
+    """Return the converter of files: it refuses unknown keys and reads quantities with units."""
     converter = cattrs.Converter(forbid_extra_keys=True, omit_if_default=True)
-    converter.register_structure_hook(int, _whole)
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook(bool, _truth)
+    for cls, hook in ((int, _whole), (float, _number), (str, _text), (bool, _truth)):
+        # By identity, or the hook of str would also take every StrEnum.
+        converter.register_structure_hook_func(functools.partial(operator.is_, cls), hook)
+    converter.register_structure_hook_func(_is_enum, _choice)
+    converter.register_structure_hook_func(
+        lambda cls: get_origin(cls) in _SEQUENCES, functools.partial(_sequence, converter.structure)
+    )
+    converter.register_structure_hook_func(
+        lambda cls: get_origin(cls) in _MAPPINGS, functools.partial(_mapping, converter.structure)
+    )
+    converter.register_structure_hook_factory(attrs.has, lambda cls: _class_hook(cls, converter))
+    converter.register_structure_hook(Rule, _rule)
     return converter
 
 
@@ -34,9 +67,11 @@ def structure(data: Any, cls: type[T], *, key: str = "", file: str | None = None
     """
     try:
         return make_converter().structure(data, cls)
-    except ParplanError:
-        raise
-    except Exception as error:  # noqa: BLE001  # cattrs raises groups of anything
+    except RecursionError:
+        raise InputError("is nested too deeply", key=key or None, file=file) from None
+    except Exception as error:
+        if isinstance(error, ParplanError) and not isinstance(error, InputError):
+            raise
         raise explain(error, cls, key).located(file=file) from None
 
 
@@ -45,50 +80,194 @@ def explain(error: BaseException, cls: Any, key: str) -> InputError:
     if isinstance(error, InputError):
         return error.located(key=key or None)
     if isinstance(error, ForbiddenExtraKeysError):
-        unknown = sorted(error.extra_fields)[0]
-        known = [f.name for f in attrs.fields(error.cl)] if attrs.has(error.cl) else []
-        close = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        return InputError(
-            f"unknown key '{unknown}'; {hint}known: {', '.join(known)}", key=_join(key, unknown)
-        )
+        unknown = sorted(error.extra_fields, key=str)[0]
+        hint = did_you_mean(str(unknown), keys_of(error.cl))
+        return InputError(f"unknown key '{unknown}'; {hint}", key=_join(key, str(unknown)))
     if isinstance(error, ClassValidationError):
         located, others = error.group_exceptions()
+        # An unknown key explains a missing one (a typo): report it first.
+        others.sort(key=lambda inner: not isinstance(inner, ForbiddenExtraKeysError))
+        if others and isinstance(others[0], ForbiddenExtraKeysError):
+            return explain(others[0], cls, key)
         for inner, note in located:
             return explain(inner, note.type, _join(key, str(note.name)))
         for inner in others:
             return explain(inner, cls, key)
     if isinstance(error, IterableValidationError):
         for inner, place in error.group_exceptions()[0]:
-            return explain(inner, place.type, f"{key}[{place.index}]")
+            inside = (
+                _join(key, place.index) if isinstance(place.index, str) else f"{key}[{place.index}]"
+            )
+            return explain(inner, place.type, inside)
     if isinstance(error, KeyError):
         return InputError("is missing", key=key or str(error.args[0]))
     return InputError(str(error) or type(error).__name__, key=key or None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the closest of the known names, and all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return (f"did you mean '{close[0]}'? " if close else "") + f"known: {', '.join(names)}"
+
+
+def keys_of(cls: Any) -> list[str]:
+    """Return the keys that a file may give for an attrs class."""
+    if not attrs.has(cls):
+        return []
+    return [f.name for f in attrs.fields(cls) if f.init and f.metadata.get("in_files", True)]
 
 
 def _join(key: str, part: str) -> str:
     return f"{key}.{part}" if key else part
 
 
+def _class_hook(cls: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    """Return the hook of an attrs class: fields that carry a unit also read texts."""
+    overrides: dict[str, Any] = {}
+    for attribute in attrs.fields(cls):
+        dimension = dimension_of(attribute.name)
+        if not attribute.metadata.get("in_files", True):
+            overrides[attribute.name] = override(omit=True)
+        elif dimension is not None:
+            overrides[attribute.name] = override(
+                struct_hook=functools.partial(_quantity, converter.structure, dimension)
+            )
+    inner = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
+
+    def hook(value: Any, target: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{_short(value)} is no mapping with keys {', '.join(keys_of(cls))}")
+        return inner(value, target)
+
+    return hook
+
+
+def _quantity(
+    structure_plain: Callable[[Any, Any], Any], dimension: Dimension, value: Any, target: Any
+) -> Any:
+    """Read every text in a field that carries a unit as a quantity, then go on by type."""
+    if "Mapping" in str(target) and isinstance(value, str | int | float):
+        value = {"*": value}  # one quantity for all kinds of devices
+    return structure_plain(_quantities(value, dimension), target)
+
+
+def _quantities(value: Any, dimension: Dimension) -> Any:
+    if isinstance(value, str):
+        return parse_quantity(value, dimension)
+    if isinstance(value, list):
+        return _each(enumerate(value), float, lambda v: _quantities(v, dimension))
+    if isinstance(value, Mapping):
+        read = _each(value.items(), float, lambda v: _quantities(v, dimension))
+        return dict(zip(value, read, strict=True))
+    return value
+
+
+def _sequence(structure_item: Callable[[Any, Any], Any], value: Any, target: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{_short(value)} is no list; write [{_short(value)}]")
+    origin, types = get_origin(target), get_args(target)
+    if origin is tuple and types[-1] is not Ellipsis:
+        if len(value) != len(types):
+            raise InputError(f"has {len(value)} entries; it needs {len(types)}")
+    else:
+        types = (types[0],) * len(value)
+    rows = iter(types)
+    made = _each(
+        enumerate(value), types[0] if types else Any, lambda v: structure_item(v, next(rows))
+    )
+    return made if origin is list else (origin if origin in (set, frozenset) else tuple)(made)
+
+
+def _mapping(structure_item: Callable[[Any, Any], Any], value: Any, target: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{_short(value)} is no mapping; write 'name: value' pairs")
+    key_type, value_type = get_args(target)
+    keys = _each(((str(k), k) for k in value), key_type, lambda k: structure_item(k, key_type))
+    made = _each(
+        ((str(k), v) for k, v in value.items()),
+        value_type,
+        lambda v: structure_item(v, value_type),
+    )
+    return dict(zip(keys, made, strict=True))
+
+
+def _each(items: Iterable[tuple[Any, Any]], kind: Any, call: Callable[[Any], Any]) -> list[Any]:
+    """Return ``call`` of each value; a fault is noted with the place it came from."""
+    made = []
+    for place, value in items:
+        try:
+            made.append(call(value))
+        except Exception as error:  # noqa: BLE001  # cattrs raises groups of anything
+            error.add_note(IterableValidationNote(f"at {place}", place, kind))
+            raise IterableValidationError("while reading", [error], kind) from None
+    return made
+
+
+def _is_enum(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, enum.Enum)
+
+
+def _choice(value: Any, target: Any) -> Any:
+    try:
+        return target(value)
+    except ValueError:
+        hint = did_you_mean(str(value), [str(member.value) for member in target])
+        raise InputError(f"{_short(value)} is not a choice here; {hint}") from None
+
+
+def _rule(value: Any, _: Any) -> Rule:
+    """Read ``name`` or ``{name: {option: value}}``."""
+    if isinstance(value, str):
+        return Rule(value)
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((name, options),) = value.items()
+        if options is None:
+            return Rule(str(name))
+        if isinstance(options, Mapping):
+            return Rule(str(name), {str(key): option for key, option in options.items()})
+    raise InputError(f"{_short(value)} is neither a name nor 'name: {{option: value}}'")
+
+
 def _whole(value: Any, _: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise InputError(f"{value!r} is not a whole number")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value != int(value)
+    ):
+        raise InputError(f"{_short(value)} is not a whole number")
     return int(value)
 
 
 def _number(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{value!r} is not a number")
-    return float(value)
+        raise InputError(f"{_short(value)} is not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise InputError(f"{_short(value)} is too large a number") from None
+    if math.isnan(number):
+        raise InputError("is not a number (NaN)")
+    return number
 
 
 def _text(value: Any, _: Any) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{value!r} is not a text; put it in quotes")
+        raise InputError(f"{_short(value)} is not a text; put it in quotes")
     return value
 
 
 def _truth(value: Any, _: Any) -> bool:
     if not isinstance(value, bool):
-        raise InputError(f"{value!r} is neither true nor false")
+        raise InputError(f"{_short(value)} is neither true nor false")
     return value
+
+
+def _short(value: Any) -> str:
+    """Return a value as text, cut to what fits into a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of too many digits to print
+        return "a huge number"
+    return text if len(text) <= 80 else f"{text[:77]}..."
