@@ -19,7 +19,7 @@ from parplan.declarations import (
     TimeLag,
     Together,
 )
-from parplan.errors import InfeasibleError, ParplanError, PluginError
+from parplan.errors import InfeasibleError, InputError, ParplanError, PluginError
 from parplan.problem import Problem, Rule
 from parplan.registry import Registered, Registry
 from parplan.structuring import structure
@@ -124,7 +124,10 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
         constraint = _make(entry, rule, "constraints")
         _check_escape_hatch(entry, constraint)
         constraints.append(constraint)
-        found = guarded(entry, "declare", lambda c=constraint: list(c.declare(problem)))  # type: ignore[misc]  # binds the loop variable
+        try:
+            found = guarded(entry, "declare", lambda c=constraint: list(c.declare(problem)))  # type: ignore[misc]  # binds the loop variable
+        except InputError as error:
+            raise error.located(key=f"constraints.{rule.name}") from error
         for what in found:
             _check_names(problem, what, entry)
             declared.append(Declared(rule.name, what))
@@ -136,12 +139,12 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
 
 
 def guarded(entry: Registered[object], hook: str, call: Callable[[], T]) -> T:
-    """Run a plugin's code; whatever it raises becomes a PluginError that names it."""
+    """Run a plugin's code; whatever it raises (SystemExit too) becomes a PluginError."""
     try:
         return call()
     except ParplanError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"raised {type(error).__name__}: {error}",
             plugin=entry.name,
