@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from attrs import field, frozen
 
 from parplan.declarations import Declaration
+from parplan.graph import Estimate as Estimate  # given by cost models, so part of the contract
 
 if TYPE_CHECKING:
     from parplan.graph import Graph, Mode, Operator
@@ -223,15 +224,6 @@ class Exporter(ABC):
     @abstractmethod
     def export(self, plan: Plan, directory: Path) -> Sequence[Path]:
         """Write files into ``directory``, re-read and check them, and return their paths."""
-
-
-@frozen
-class Estimate:
-    """Seconds of an operator's mode on a device, and where they come from."""
-
-    seconds: float
-    formula: str
-    source: str
 
 
 class CostModel(ABC):
