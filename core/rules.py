@@ -121,18 +121,22 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
     declared: list[Declared] = []
     for position, rule in enumerate(problem.constraints):
         entry = registry.get("constraints", rule.name, key=f"constraints[{position}]")
-        constraint = _make(entry, rule, "constraints")
+        constraint = _make(entry, rule, f"constraints[{position}].{rule.name}")
         _check_escape_hatch(entry, constraint)
         constraints.append(constraint)
         try:
             found = guarded(entry, "declare", lambda c=constraint: list(c.declare(problem)))  # type: ignore[misc]  # binds the loop variable
         except InputError as error:
-            raise error.located(key=f"constraints.{rule.name}") from error
+            raise error.located(key=f"constraints[{position}].{rule.name}") from error
         for what in found:
             _check_names(problem, what, entry)
             declared.append(Declared(rule.name, what))
     objectives = [
-        _make(registry.get("objectives", rule.name, key=f"objectives[{i}]"), rule, "objectives")
+        _make(
+            registry.get("objectives", rule.name, key=f"objectives[{i}]"),
+            rule,
+            f"objectives[{i}].{rule.name}",
+        )
         for i, rule in enumerate(problem.objectives)
     ]
     return Rules(problem, tuple(constraints), tuple(objectives), tuple(declared))
@@ -158,12 +162,10 @@ def overrides(value: object, method: str, base: type) -> bool:
     return getattr(type(value), method) is not getattr(base, method)
 
 
-def _make(entry: Registered[object], rule: Rule, section: str) -> Any:
+def _make(entry: Registered[object], rule: Rule, key: str) -> Any:
     cls = entry.value
     assert isinstance(cls, type)
-    return guarded(
-        entry, "options", lambda: structure(dict(rule.options), cls, key=f"{section}.{rule.name}")
-    )
+    return guarded(entry, "options", lambda: structure(dict(rule.options), cls, key=key))
 
 
 def _check_escape_hatch(entry: Registered[object], constraint: Constraint) -> None:

@@ -62,7 +62,7 @@ def test_attributes_of_a_device_come_before_its_kind() -> None:
 
 
 def test_unknown_power_is_an_error_that_names_device_and_rule() -> None:
-    with pytest.raises(InputError, match=r"constraints\.rack-power: no power is known.*'g0'"):
+    with pytest.raises(InputError, match=r"rack-power: no power is known.*'g0'"):
         rules({"racks": racks(1000)})
 
 
