@@ -69,7 +69,7 @@ def test_unknown_power_is_an_error_that_names_device_and_rule() -> None:
 @pytest.mark.parametrize("watts", [-700.0, math.nan, math.inf])
 def test_power_that_cannot_be_is_an_error(watts: float) -> None:
     with pytest.raises(InputError, match=r"rack-power: device 'g0': watts is"):
-        rules({"racks": racks(1000), "watts": {"gpu": watts}})
+        rules({"racks": racks(1000)}, attributes={"watts": watts})
 
 
 def test_limit_in_kilowatts_is_noticed() -> None:
