@@ -121,13 +121,13 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
     declared: list[Declared] = []
     for position, rule in enumerate(problem.constraints):
         entry = registry.get("constraints", rule.name, key=f"constraints[{position}]")
-        constraint = _make(entry, rule, f"constraints[{position}].{rule.name}")
+        constraint = _make(entry, rule, f"constraints.{rule.name}")
         _check_escape_hatch(entry, constraint)
         constraints.append(constraint)
         try:
             found = guarded(entry, "declare", lambda c=constraint: list(c.declare(problem)))  # type: ignore[misc]  # binds the loop variable
         except InputError as error:
-            raise error.located(key=f"constraints[{position}].{rule.name}") from error
+            raise error.located(key=f"constraints.{rule.name}") from error
         for what in found:
             _check_names(problem, what, entry)
             declared.append(Declared(rule.name, what))
@@ -135,7 +135,7 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
         _make(
             registry.get("objectives", rule.name, key=f"objectives[{i}]"),
             rule,
-            f"objectives[{i}].{rule.name}",
+            f"objectives.{rule.name}",
         )
         for i, rule in enumerate(problem.objectives)
     ]
