@@ -35,24 +35,25 @@ def write_plugin(name: str, directory: Path) -> tuple[Path, ...]:
     Raises
     ------
     InputError
-        If the name is not made of small letters, digits and single hyphens, or the folder already
-        holds something.
+        If the name is not made of small letters, digits and single hyphens, begins with
+        ``parplan-``, or the folder already holds something.
     """
     if not NAME.fullmatch(name):
         raise InputError(
             f"'{name}' cannot name a plugin; use small letters, digits and single hyphens, "
             "starting with a letter, e.g. 'rack-power'"
         )
+    if name.startswith("parplan-"):
+        raise InputError(f"leave 'parplan-' out of '{name}'; the distribution gets it anyway")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError(
             f"'{directory}' already exists and is not an empty folder; name another, or empty it"
         )
-    stem = name.removeprefix("parplan-")
     names = {
-        "name": stem,
-        "distribution": f"parplan-{stem}",
-        "module": f"parplan_{stem.replace('-', '_')}",
-        "class_name": "".join(part.capitalize() for part in stem.split("-")) + "Rule",
+        "name": name,
+        "distribution": f"parplan-{name}",
+        "module": f"parplan_{name.replace('-', '_')}",
+        "class_name": "".join(part.capitalize() for part in name.split("-")) + "Rule",
         "version": __version__,
     }
     templates = files("parplan") / "templates" / "plugin"

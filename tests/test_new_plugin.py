@@ -13,10 +13,11 @@ from parplan.errors import InputError
 from parplan.new_plugin import write_plugin
 
 
-@pytest.mark.parametrize("name", ["night-shift", "parplan-night-shift"])
-def test_files_are_named_after_the_plugin(tmp_path: Path, name: str) -> None:
+def test_files_are_named_after_the_plugin(tmp_path: Path) -> None:
     target = tmp_path / "new"
-    assert {path.relative_to(target).as_posix() for path in write_plugin(name, target)} == {
+    assert {
+        path.relative_to(target).as_posix() for path in write_plugin("night-shift", target)
+    } == {
         "README.md",
         "parplan_night_shift.py",
         "pyproject.toml",
@@ -32,6 +33,11 @@ def test_bad_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot name a plugin"):
         write_plugin(name, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_prefix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leave 'parplan-' out"):
+        write_plugin("parplan-night", tmp_path / "new")
 
 
 def test_folder_with_files_is_left_alone(tmp_path: Path) -> None:
