@@ -1,0 +1,189 @@
+"""From a spec to a problem: importer, strategies, cost models, rules and tick."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from parplan.cluster_spec import build_cluster
+from parplan.contracts import CostModel, Importer, Strategy
+from parplan.costs import price
+from parplan.errors import InputError
+from parplan.graph import Graph, Mode
+from parplan.hardware import Cluster
+from parplan.problem import DEFAULT_CONSTRAINTS, Problem, Rule
+from parplan.registry import Registered, Registry
+from parplan.rounding import fitting_tick
+from parplan.rules import Rules, guarded, make_rules
+from parplan.spec import Spec
+from parplan.structuring import structure
+
+WEIGHTS = "weights"
+"""The constraint that keeps the readers of a parameter group together."""
+
+
+def assemble_problem(spec: Spec, registry: Registry) -> Problem:
+    """Return the problem that a spec describes.
+
+    Raises
+    ------
+    InputError
+        With the file, line and key at fault: an unknown plugin or preset, a model that cannot be
+        read, an operator without seconds, ...
+    PluginError
+        If a plugin raises.
+    """
+    try:
+        check_names(spec, registry)
+        cluster = build_cluster(spec.cluster)
+        graph = load_graph(spec, registry)
+        graph = apply_strategies(graph, spec, cluster, registry)
+        graph = share_modes(price(graph, cluster.devices, cost_models(spec, registry)))
+        problem = Problem(
+            name=spec.name,
+            graph=graph,
+            cluster=cluster,
+            workload=spec.workload,
+            constraints=constraints_of(spec, graph),
+            objectives=spec.objectives,
+            tick_s=1.0 if spec.tick_s is None else spec.tick_s,
+        )
+        if spec.tick_s is None:
+            problem = attrs.evolve(problem, tick_s=fitting_tick(problem))
+        return problem
+    except InputError as error:
+        raise spec.locate(error) from error
+
+
+def assemble_rules(spec: Spec, registry: Registry) -> Rules:
+    """Return the rules of the problem that a spec describes; see ``assemble_problem``.
+
+    An error in a constraint or objective is located in the spec as well.
+    """
+    problem = assemble_problem(spec, registry)
+    try:
+        return make_rules(problem, registry)
+    except InputError as error:
+        raise spec.locate(error) from None
+
+
+def check_names(spec: Spec, registry: Registry) -> None:
+    """Raise InputError for the first plugin of the spec that is not installed."""
+    for section in ("strategies", "costs", "constraints", "objectives"):
+        kind = "cost_models" if section == "costs" else section
+        for position, rule in enumerate(getattr(spec, section)):
+            registry.get(kind, rule.name, key=f"{section}[{position}]")
+    if spec.model.kind != "inline":
+        registry.get("importers", spec.model.kind, key="model.kind")
+    if spec.search.solver not in ("", "list"):
+        registry.get("solvers", spec.search.solver, key="search.solver")
+
+
+def load_graph(spec: Spec, registry: Registry) -> Graph:
+    """Return the graph of the spec's model, as its importer reads it or as it stands in the spec.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or cannot be read, or an option is wrong.
+    """
+    model = spec.model
+    if model.kind == "inline":
+        try:
+            return model.inline_graph(spec.name)
+        except InputError as error:
+            raise error.located(key="model") from None
+    entry = registry.get("importers", model.kind, key="model.kind")
+    importer = entry.value
+    assert isinstance(importer, Importer)  # the registry holds nothing else
+    path = spec.folder / model.file
+    if not path.exists():
+        raise InputError(
+            f"no such file: '{model.file}' (looked for {_shown(path)})", key="model.file"
+        )
+    try:
+        return guarded(entry, "load", lambda: importer.load(path, dict(model.options)))
+    except InputError as error:
+        raise error.located(key="model" if error.file is None else None) from None
+
+
+def apply_strategies(graph: Graph, spec: Spec, cluster: Cluster, registry: Registry) -> Graph:
+    """Return the graph with the modes that the spec's strategies offer, applied in order.
+
+    Each is handed ``{"cluster": Cluster, "workload": Workload}``.
+    """
+    hint: Mapping[str, Any] = {"cluster": cluster, "workload": spec.workload}
+    for position, rule in enumerate(spec.strategies):
+        entry, strategy = _made(registry, "strategies", rule, f"strategies[{position}]")
+        assert isinstance(strategy, Strategy)
+        try:
+            graph = guarded(entry, "apply", functools.partial(strategy.apply, graph, hint))
+        except InputError as error:
+            raise error.located(key=f"strategies[{position}]") from None
+    return graph
+
+
+def cost_models(spec: Spec, registry: Registry) -> tuple[CostModel, ...]:
+    """Return the spec's cost models, in the order in which they are asked."""
+    made = (
+        _made(registry, "cost_models", rule, f"costs[{position}]")[1]
+        for position, rule in enumerate(spec.costs)
+    )
+    return tuple(made)
+
+
+def constraints_of(spec: Spec, graph: Graph) -> tuple[Rule, ...]:
+    """Return the spec's constraints and then the defaults that it does not name itself.
+
+    Where operators share a parameter group, the constraint ``weights`` keeps them together, unless
+    the spec names it with ``replicas: true``.
+    """
+    defaults = DEFAULT_CONSTRAINTS
+    readers = [name for operator in graph.operators for name in operator.parameters]
+    if len(set(readers)) < len(readers):
+        defaults = (*defaults, Rule(WEIGHTS))
+    said = {rule.name for rule in spec.constraints}
+    # The spec's come first, so that their positions are those of the file.
+    return (*spec.constraints, *(rule for rule in defaults if rule.name not in said))
+
+
+def share_modes(graph: Graph) -> Graph:
+    """Return the graph with equal modes as one object, so that a large graph stays small."""
+    known: dict[tuple[Any, ...], Mode] = {}
+    tuples: dict[tuple[int, ...], tuple[Mode, ...]] = {}
+    operators = []
+    for operator in graph.operators:
+        modes = tuple(known.setdefault(_identity(mode), mode) for mode in operator.modes)
+        modes = tuples.setdefault(tuple(id(mode) for mode in modes), modes)
+        operators.append(attrs.evolve(operator, modes=modes))
+    return attrs.evolve(graph, operators=tuple(operators))
+
+
+def _identity(mode: Mode) -> tuple[Any, ...]:
+    """Return what two equal modes share, as something that can be a key."""
+    return tuple(
+        tuple(sorted(value.items())) if isinstance(value, Mapping) else value
+        for value in (getattr(mode, f.name) for f in _MODE_FIELDS)
+    )
+
+
+_MODE_FIELDS = attrs.fields(Mode)
+
+
+def _made(registry: Registry, kind: str, rule: Rule, key: str) -> tuple[Registered[object], Any]:
+    """Return a plugin's entry and the object made from its class and options."""
+    entry = registry.get(kind, rule.name, key=key)
+    cls = entry.value
+    assert isinstance(cls, type)
+    made = guarded(
+        entry, "options", lambda: structure(dict(rule.options), cls, key=f"{key}.{rule.name}")
+    )
+    return entry, made
+
+
+def _shown(path: Path) -> str:
+    return str(path if path.is_absolute() else Path.cwd() / path)

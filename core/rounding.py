@@ -1,0 +1,158 @@
+"""How coarse a problem's tick may be, and what rounding to it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from attrs import frozen
+
+from parplan.graph import Repeat
+from parplan.problem import Problem
+from parplan.ticks import choose_tick, ticks_up
+
+
+@frozen
+class Rounding:
+    """What whole ticks cost.
+
+    Attributes
+    ----------
+    tick_s
+        Length of a tick in seconds.
+    exact
+        True if every duration and latency is a whole number of ticks.
+    largest_s
+        The most seconds that one duration or latency is rounded up by.
+    makespan_part
+        Bound on the part of the makespan that is due to rounding.
+    """
+
+    tick_s: float
+    exact: bool
+    largest_s: float
+    makespan_part: float
+
+
+def fitting_tick(problem: Problem) -> float:
+    """Return a tick in seconds that moves the makespan by at most 1e-6 of it.
+
+    The ``tick_s`` of ``problem`` is not looked at.
+    """
+    durations = set(all_seconds(problem))
+    return choose_tick(durations, least_makespan_s(problem), _path_length(problem, durations))
+
+
+def rounding_report(problem: Problem) -> Rounding:
+    """Return what rounding to the problem's tick costs."""
+    tick = problem.tick_s
+    durations = set(all_seconds(problem))
+    extra = [ticks_up(seconds, tick) * tick - seconds for seconds in durations]
+    largest = max(0.0, *extra) if extra else 0.0
+    # Rounding noise of the division itself is no rounding up.
+    exact = largest <= 2e-6 * tick
+    least = least_makespan_s(problem)
+    part = 0.0 if exact or least == 0 else largest * _path_length(problem, durations) / least
+    return Rounding(tick, exact, 0.0 if exact else largest, part)
+
+
+def all_seconds(problem: Problem) -> Iterator[float]:
+    """Yield every duration, transfer time, latency and release that may occur, in seconds."""
+    yield from _task_seconds(problem)
+    yield from _transfer_seconds(problem)
+    yield from problem.workload.releases_s
+
+
+def _distinct_operators(problem: Problem) -> Iterator[int]:
+    """Yield one operator for each set of modes that occurs; modes are shared objects."""
+    seen: set[tuple[int, ...]] = set()
+    for index, operator in enumerate(problem.graph.operators):
+        key = tuple(id(mode) for mode in operator.modes)
+        if key not in seen:
+            seen.add(key)
+            yield index
+
+
+def _one_microbatch_per_scale(problem: Problem) -> list[int]:
+    """Return microbatches that between them have every scale, with -1 for once per step."""
+    found = {problem.workload.scale(m): m for m in range(problem.workload.microbatches)}
+    return [-1, *found.values()]
+
+
+def _task_seconds(problem: Problem) -> Iterator[float]:
+    microbatches = _one_microbatch_per_scale(problem)
+    for index in _distinct_operators(problem):
+        for alternative in problem.alternatives[index]:
+            for microbatch in microbatches:
+                yield problem.seconds(index, alternative, microbatch)
+
+
+def _transfer_seconds(problem: Problem) -> Iterator[float]:
+    sizes = set(_tensor_sizes(problem))
+    cluster = problem.cluster
+    count = range(len(cluster.devices))
+    paths: set[tuple[float, ...]] = set()
+    for source in count:
+        for target in count:
+            route = cluster.route(source, target) if source != target else None
+            if route is None:
+                continue
+            links = [cluster.links[cluster.link_index[name]] for name in route.links]
+            yield sum(link.latency_s for link in links)
+            slow = problem.transfer_slowdown(source, target)
+            speeds = [link.bandwidth / slow for link in links]
+            paths.update(speeds if route.store_and_forward else [min(speeds, default=math.inf)])
+    for speed in paths:
+        for size in sizes:
+            yield size / speed
+
+
+def _tensor_sizes(problem: Problem) -> Iterator[int]:
+    """Yield every size that a tensor may have."""
+    graph = problem.graph
+    examples: dict[int, tuple[int, int]] = {}
+    for operator, outputs in enumerate(graph.outputs):
+        for mode in range(len(graph.operators[operator].modes)) if outputs else ():
+            for tensor, size in graph.writes(operator, mode).items():
+                examples.setdefault(size, (tensor, mode))
+    for tensor, mode in examples.values():
+        for microbatch in _one_microbatch_per_scale(problem):
+            size = problem.tensor_bytes(tensor, mode, microbatch)
+            if size is not None:
+                yield size
+
+
+def least_makespan_s(problem: Problem) -> float:
+    """Return a lower bound of the makespan in seconds: the longest path of fastest durations."""
+    graph, workload = problem.graph, problem.workload
+    longest = max((workload.scale(m) for m in range(workload.microbatches)), default=1.0)
+    fastest: dict[tuple[int, ...], float] = {}
+    ends = [0.0] * len(graph.operators)
+    for index in graph.topological_order:
+        operator = graph.operators[index]
+        key = tuple(id(mode) for mode in operator.modes)
+        if key not in fastest:
+            fastest[key] = min(problem.seconds(index, a, -1) for a in problem.alternatives[index])
+        # One microbatch of the largest scale runs through all operators of the step.
+        scale = longest if operator.repeat is Repeat.MICROBATCH else 1.0
+        start = max((ends[p] for p in graph.digraph.predecessors(index)), default=0.0)
+        ends[index] = start + fastest[key] * scale
+    return max(ends)
+
+
+def _path_length(problem: Problem, durations: Iterable[float]) -> int:
+    """Return the most roundings that can add up on a path, relative to the least makespan.
+
+    Each task and each transfer (its time, and its latency) is rounded once. A path within a
+    makespan T has at most T / d of them if none is shorter than d, so the error relative to T is
+    that of a path of the least makespan.
+    """
+    devices = len(problem.cluster.devices)
+    most = problem.task_count + 2 * len(problem.graph.tensors) * problem.workload.microbatches * (
+        devices - 1
+    )
+    shortest = min((d for d in durations if d > 0), default=0.0)
+    least = least_makespan_s(problem)
+    if shortest == 0 or least == 0:
+        return max(most, 1)
+    return max(1, min(most, math.ceil(least / shortest)))

@@ -1,0 +1,237 @@
+"""The spec file: what a user writes, as plain attrs classes. No plugin is called here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from parplan.cluster_spec import ClusterSpec
+from parplan.errors import InputError
+from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Repeat, Tensor
+from parplan.options import SearchOptions
+from parplan.problem import Rule
+from parplan.spec_file import Document, parse_document, read_document
+from parplan.structuring import NOT_IN_FILES, keys_of, structure
+from parplan.workload import Workload
+
+KeyPath = tuple[str | int, ...]
+
+DEFAULT_COSTS = (Rule("measured"), Rule("roofline"))
+
+
+@frozen
+class OperatorSpec:
+    """An operator written into the spec; ``seconds`` alone makes one mode of that duration."""
+
+    name: str
+    seconds: Mapping[str, float] = field(factory=dict)
+    kind: Kind = Kind.FORWARD
+    flops: float = 0.0
+    bytes_touched: float = 0.0
+    parameters: tuple[str, ...] = ()
+    repeat: Repeat = Repeat.MICROBATCH
+    module: str = ""
+    modes: tuple[Mode, ...] = ()
+    dtype: str = "bf16"
+
+    def __attrs_post_init__(self) -> None:
+        if self.seconds and self.modes:
+            raise InputError(
+                f"operator '{self.name}' gives both 'seconds' and 'modes'; put the seconds into "
+                "the modes"
+            )
+        self.build()
+
+    def build(self) -> Operator:
+        """Return the operator."""
+        return Operator(
+            name=self.name,
+            kind=self.kind,
+            flops=self.flops,
+            bytes_touched=self.bytes_touched,
+            parameters=self.parameters,
+            repeat=self.repeat,
+            module=self.module,
+            modes=self.modes or (Mode(seconds=self.seconds),),
+            dtype=self.dtype,
+        )
+
+
+@frozen
+class ModelSpec:
+    """A model file with its importer, or operators written into the spec.
+
+    Attributes
+    ----------
+    kind
+        Name of the importer; ``"inline"`` for operators in the spec itself.
+    file
+        Path of the model file, relative to the spec file.
+    options
+        Options of the importer, e.g. the sequence length.
+    """
+
+    kind: str = "inline"
+    file: str = ""
+    options: Mapping[str, Any] = field(factory=dict)
+    operators: tuple[OperatorSpec, ...] = ()
+    tensors: tuple[Tensor, ...] = ()
+    parameters: tuple[ParameterGroup, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        inline = [what for what in ("operators", "tensors", "parameters") if getattr(self, what)]
+        if self.kind == "inline":
+            if self.file or self.options:
+                raise InputError(
+                    "'file' and 'options' need 'kind', the name of an importer; "
+                    "`parplan plugins` lists them"
+                )
+            if not self.operators:
+                raise InputError("give 'kind' and 'file' of a model, or 'operators'")
+        elif inline:
+            raise InputError(f"'{inline[0]}' stand beside kind '{self.kind}'; give one of the two")
+        elif not self.file:
+            raise InputError(f"kind '{self.kind}' needs 'file', the path of the model")
+
+    def inline_graph(self, name: str) -> Graph:
+        """Return the graph of the operators written into the spec."""
+        operators = tuple(operator.build() for operator in self.operators)
+        return Graph(name, operators, self.tensors, self.parameters)
+
+
+@frozen
+class Spec:
+    """Everything a spec file says.
+
+    Attributes
+    ----------
+    strategies, costs, constraints, objectives
+        Plugins by name, each with its options. ``costs`` are asked in order; ``constraints`` come
+        on top of `parplan.problem.DEFAULT_CONSTRAINTS`; ``objectives`` in order of importance.
+    tick_s
+        Length of a tick; None lets parplan choose.
+    document, overrides
+        Where it came from, and the keys that were set from outside the file.
+    """
+
+    model: ModelSpec
+    cluster: ClusterSpec
+    name: str = ""
+    workload: Workload = field(factory=Workload)
+    strategies: tuple[Rule, ...] = ()
+    costs: tuple[Rule, ...] = DEFAULT_COSTS
+    constraints: tuple[Rule, ...] = ()
+    objectives: tuple[Rule, ...] = (Rule("makespan"),)
+    search: SearchOptions = field(factory=SearchOptions)
+    tick_s: float | None = None
+    document: Document = field(factory=lambda: Document(None), metadata=NOT_IN_FILES, eq=False)
+    overrides: Mapping[str, str] = field(factory=dict, metadata=NOT_IN_FILES, eq=False)
+
+    def locate(self, error: InputError) -> InputError:
+        """Return an error with the file and line of its key, or the override that set it."""
+        return _locate(error, self.document, self.overrides)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the spec start from."""
+        return Path(self.document.file).parent if self.document.file else Path()
+
+
+def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
+    """Return the spec in a YAML or JSON file.
+
+    Parameters
+    ----------
+    overrides
+        Values to set over those of the file, as ``key.path=value`` with ``value`` in YAML, e.g.
+        ``"workload.microbatches=8"`` or ``"cluster.devices[0].memory_bytes=40 GB"``.
+
+    Raises
+    ------
+    InputError
+        With file, line and key of the first fault, and what to write instead.
+    """
+    path = Path(path)
+    return make_spec(read_document(path), overrides, default_name=path.name.split(".")[0])
+
+
+def parse_spec(text: str, overrides: Sequence[str] = ()) -> Spec:
+    """Return the spec in a YAML text; see ``load_spec``."""
+    return make_spec(parse_document(text), overrides)
+
+
+def make_spec(
+    document: Document, overrides: Sequence[str] = (), *, default_name: str = "unnamed"
+) -> Spec:
+    """Return the spec of a document that was read; see ``load_spec``."""
+    if not isinstance(document.data, dict):
+        raise InputError(
+            f"a spec is a mapping with the keys {', '.join(keys_of(Spec))}", file=document.file
+        )
+    data: Any = document.data
+    keys: dict[str, str] = {}
+    for override in overrides:
+        path, value = _parse_override(override)
+        data = _with_value(data, path, value, "", override)
+        keys[_key(path)] = override
+    try:
+        spec = structure(data, Spec)
+    except InputError as error:
+        raise _locate(error, document, keys) from None
+    return evolve(spec, name=spec.name or default_name, document=document, overrides=keys)
+
+
+def _locate(error: InputError, document: Document, overrides: Mapping[str, str]) -> InputError:
+    """Return an error with its place: an override that set its key, or a line of the file."""
+    for key, override in overrides.items():
+        if error.file is None and error.key and re.match(rf"{re.escape(key)}(?![^.\[])", error.key):
+            return error.located(file=f"--set {override}")
+    return document.locate(error)
+
+
+def _parse_override(override: str) -> tuple[KeyPath, Any]:
+    """Split ``a.b[0].c=value`` into its path and its value."""
+    key, equals, text = override.partition("=")
+    steps = re.findall(r"\[([0-9]{1,9})\]|([^.\[\]]+)", key)
+    path: KeyPath = tuple(int(index) if index else name.strip() for index, name in steps)
+    if not equals or not path or _key(path) != key.strip():
+        raise InputError(
+            f"'{override}' is no override; write key.path=value, e.g. workload.microbatches=8",
+            file="--set",
+        )
+    if not text.strip():
+        raise InputError("gives no value", file=f"--set {override}")
+    try:
+        return path, parse_document(text).data
+    except InputError as error:
+        raise InputError(error.message, file=f"--set {override}") from None
+
+
+def _key(path: KeyPath) -> str:
+    """Return a path as a key: ``a.b[0].c``."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
+
+
+def _with_value(data: Any, path: KeyPath, value: Any, above: str, override: str) -> Any:
+    """Return data with the value at a path replaced; mappings on the way are made as needed."""
+    if not path:
+        return value
+    step, rest = path[0], path[1:]
+    here = above or "the spec"
+    if isinstance(step, int):
+        if not isinstance(data, list) or step >= len(data):
+            found = f"has {len(data)} entries" if isinstance(data, list) else "is no list"
+            raise InputError(f"{here} {found}, so [{step}] is not there", file=f"--set {override}")
+        changed = _with_value(data[step], rest, value, f"{above}[{step}]", override)
+        return [*data[:step], changed, *data[step + 1 :]]
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        wanted = "a list; write [0] for its first entry" if isinstance(data, list) else repr(data)
+        raise InputError(f"{here} is {wanted}, so it has no '{step}'", file=f"--set {override}")
+    inside = f"{above}.{step}".removeprefix(".")
+    return {**data, step: _with_value(data.get(step), rest, value, inside, override)}
