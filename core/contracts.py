@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from parplan.graph import Graph, Mode, Operator
     from parplan.hardware import Device
     from parplan.model.schedule_model import AssignmentModel, ScheduleModel
+    from parplan.pipeline import Pass, PipelineShape
     from parplan.plans import Plan
     from parplan.problem import Problem
     from parplan.schedule import Schedule
@@ -235,19 +236,36 @@ class CostModel(ABC):
     def estimate(self, operator: Operator, mode: Mode, device: Device) -> Estimate | None:
         """Return the duration; None if this model has nothing to say."""
 
+    def refusal(self, operator: Operator, mode: Mode, device: Device) -> str:
+        """Say why ``estimate`` returned None, for the error if no other model answers."""
+        return "has no estimate"
+
 
 class Strategy:
-    """A kind of parallelism: the modes it adds, or the schedules it makes by a known recipe."""
+    """A kind of parallelism: the modes it adds, or a hand-made pipeline schedule (a recipe).
+
+    ``fused_backward`` says that a recipe runs B and W in one call, so that gradients leave a stage
+    only after W.
+    """
 
     name: ClassVar[str]
+    fused_backward: ClassVar[bool] = False
 
     def apply(self, graph: Graph, problem_hint: Mapping[str, Any]) -> Graph:
         """Return the graph with the modes (and operators) that this strategy offers."""
         return graph
 
-    def schedules(self, problem: Problem) -> Iterable[Schedule]:
-        """Yield hand-made schedules for a problem; nothing where the recipe does not apply."""
-        return ()
+    def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
+        """Return how stages lie on devices; None where the recipe does not apply.
+
+        ``chunks`` is how many stages each device may hold; recipes with a number of their own
+        return None for others.
+        """
+        return None
+
+    def orders(self, shape: PipelineShape) -> Sequence[Sequence[Pass]]:
+        """Return the passes of each device, first to last, for a shape that ``shape`` returned."""
+        raise NotImplementedError(f"strategy '{self.name}' gives a shape but no orders")
 
 
 class ExecutorFactory(ABC):

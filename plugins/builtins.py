@@ -11,13 +11,22 @@ CONSTRAINTS = (
     "parplan.constraints.devices:Devices",
     "parplan.constraints.links:Links",
     "parplan.constraints.memory:Memory",
+    "parplan.constraints.weights:Weights",
 )
 OBJECTIVES = ("parplan.objectives.makespan:Makespan",)
 SOLVERS: tuple[str, ...] = ()
 IMPORTERS: tuple[str, ...] = ()
 EXPORTERS: tuple[str, ...] = ()
-STRATEGIES: tuple[str, ...] = ()
-COST_MODELS: tuple[str, ...] = ()
+STRATEGIES: tuple[str, ...] = (
+    "parplan.plugins.strategies.one_forward_one_backward:GPipe",
+    "parplan.plugins.strategies.one_forward_one_backward:OneForwardOneBackward",
+    "parplan.plugins.strategies.interleaved:Interleaved",
+    "parplan.plugins.strategies.zero_bubble:ZeroBubbleH1",
+)
+COST_MODELS = (
+    "parplan.plugins.costs.measured:Measured",
+    "parplan.plugins.costs.roofline:Roofline",
+)
 EXECUTORS: tuple[str, ...] = ()
 
 

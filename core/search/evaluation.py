@@ -1,0 +1,258 @@
+"""From a placement to a schedule: coarsen, schedule by rules or orders, expand, tighten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from attrs import field, frozen
+
+from parplan.contracts import Strategy
+from parplan.pipeline import Pass, PassKind, PipelineShape
+from parplan.schedule import Schedule
+from parplan.search.coarsening import Coarse, coarsen
+from parplan.search.list_scheduler import ListScheduler, serial_arcs
+from parplan.search.network import Network, build_network
+from parplan.search.placement import Placement, Placer, single_operators
+from parplan.search.priorities import (
+    CLASSES,
+    PriorityRule,
+    Profile,
+    priorities,
+    profile,
+    window_arcs,
+)
+
+
+@frozen(eq=False)
+class Prepared:
+    """A placement made ready for scheduling many times.
+
+    Attributes
+    ----------
+    chunk_of
+        Chunk (stage) of each coarse operator.
+    stages
+        (first, last) per-microbatch coarse operator of each chunk, by their heads.
+    """
+
+    placement: Placement
+    coarse: Coarse
+    network: Network
+    scheduler: ListScheduler
+    profile: Profile
+    chunk_of: Sequence[int]
+    stages: Sequence[tuple[int, int]]
+
+
+@frozen(eq=False)
+class Candidate:
+    """A schedule of a prepared placement, with its makespan in ticks and how it came about."""
+
+    prepared: Prepared
+    starts: Sequence[int]
+    makespan: int
+    how: str
+    rule: PriorityRule | None = None
+
+
+def prepare(
+    placer: Placer,
+    placement: Placement,
+    modes: Mapping[int, int] | None = None,
+    *,
+    split_weights: bool = False,
+) -> Prepared:
+    """Return a placement made ready.
+
+    Raises
+    ------
+    InfeasibleError
+        If parameters or one task alone do not fit, a route is missing or modes do not couple.
+    """
+    problem = placer.problem
+    assignment = placer.assignment(placement, modes)
+    coarse = None
+    if len(set(problem.workload.scales)) <= 1:
+        parts = placer.parts(placement, split_weights=split_weights)
+        coarse = coarsen(problem, placer.rules, assignment, parts)
+    if coarse is None:
+        coarse = _as_it_is(placer, assignment)
+    network = build_network(coarse.problem, coarse.rules, coarse.assignment)
+    shared = profile(network)
+    chunk_of_block = {
+        block: c for c, chunk in enumerate(placer.chunks(placement)) for block in chunk
+    }
+    chunk_of = [chunk_of_block[placer.blocks.block_of[part[0]]] for part in coarse.members]
+    return Prepared(
+        placement,
+        coarse,
+        network,
+        ListScheduler(network),
+        shared,
+        chunk_of,
+        _stages(coarse, network, shared, chunk_of),
+    )
+
+
+def _as_it_is(placer: Placer, assignment: Mapping[tuple[int, int], int]) -> Coarse:
+    """Return the problem itself as a coarse one: every operator a part of its own."""
+    problem = placer.problem
+    return Coarse(
+        problem,
+        assignment,
+        problem,
+        placer.rules,
+        assignment,
+        tuple(tuple(part) for part in single_operators(problem)),
+        tuple(range(len(problem.graph.tensors))),
+    )
+
+
+def _stages(
+    coarse: Coarse, network: Network, shared: Profile, chunk_of: Sequence[int]
+) -> list[tuple[int, int]]:
+    ends: dict[int, list[tuple[int, int]]] = {}
+    for operator in range(len(coarse.members)):
+        if coarse.problem.microbatches_of(operator).start == 0:
+            head = shared.heads[network.task_index[operator, 0]]
+            ends.setdefault(chunk_of[operator], []).append((head, operator))
+    return [(min(row)[1], max(row)[1]) for row in ends.values()]
+
+
+def schedule_by_rule(prepared: Prepared, rule: PriorityRule) -> Candidate | None:
+    """Return the list schedule of a rule; None if it runs into a deadlock (memory)."""
+    network = prepared.network
+    arcs = window_arcs(network, prepared.profile, rule, prepared.stages)
+    starts = prepared.scheduler.run(priorities(network, prepared.profile, rule), arcs)
+    if not isinstance(starts, list):
+        return None
+    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), "list schedule", rule)
+
+
+def schedule_serially(prepared: Prepared) -> Candidate | None:
+    """Return one microbatch after another: fits whenever this placement fits at all."""
+    network = prepared.network
+    rule = PriorityRule(slope=0.0)
+    starts = prepared.scheduler.run(
+        priorities(network, prepared.profile, rule), serial_arcs(network)
+    )
+    if not isinstance(starts, list):
+        return None
+    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), "serial schedule")
+
+
+def schedule_by_recipe(
+    prepared: Prepared, recipe: Strategy, shape: PipelineShape
+) -> Candidate | None:
+    """Return the schedule in which each device runs a recipe's passes, as soon as it can.
+
+    None if the recipe deadlocks or does not fit memory.
+    """
+    arcs = recipe_arcs(prepared, recipe.orders(shape), fused=recipe.fused_backward)
+    starts = prepared.scheduler.run([float(h) for h in prepared.profile.heads], arcs)
+    if not isinstance(starts, list):
+        return None
+    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), recipe.name)
+
+
+def recipe_arcs(
+    prepared: Prepared, orders: Sequence[Sequence[Pass]], *, fused: bool
+) -> list[tuple[int, int]]:
+    """Return arcs between tasks that follow one another on a device; absent passes are skipped.
+
+    Parameters
+    ----------
+    fused
+        What B hands on leaves only when the W after it has ended, as where one call runs both.
+    """
+    network = prepared.network
+    parts = _passes(prepared)
+    arcs: list[tuple[int, int]] = []
+    for passes in orders:
+        sequence = [
+            network.task_index[operator, one.microbatch]
+            for one in passes
+            for operator in parts.get((one.stage, one.kind), ())
+        ]
+        arcs += pairwise(sequence)
+    if fused:
+        for (stage, kind), operators in parts.items():
+            if kind is PassKind.B:
+                weights = parts.get((stage, PassKind.W), ())
+                for k in range(network.problem.workload.microbatches):
+                    arcs += _leaving(prepared, operators, weights, k)
+    return arcs
+
+
+def _passes(prepared: Prepared) -> dict[tuple[int, PassKind], list[int]]:
+    """Coarse operators of each (stage, kind of pass), in the order they can run."""
+    kinds = {"forward": PassKind.F, "backward": PassKind.B, "weight": PassKind.W}
+    problem = prepared.coarse.problem
+    parts: dict[tuple[int, PassKind], list[int]] = {}
+    for operator, chunk in enumerate(prepared.chunk_of):
+        if problem.microbatches_of(operator).start == 0:
+            kind = CLASSES.get(problem.graph.operators[operator].kind, "forward")
+            parts.setdefault((chunk, kinds[kind]), []).append(operator)
+    index, heads = prepared.network.task_index, prepared.profile.heads
+    for row in parts.values():
+        row.sort(key=lambda o: heads[index[o, 0]])
+    return parts
+
+
+def _leaving(
+    prepared: Prepared, backwards: Sequence[int], weights: Sequence[int], microbatch: int
+) -> list[tuple[int, int]]:
+    """Arcs from a stage's weight passes to whatever takes its backward's result elsewhere."""
+    network = prepared.network
+    count = len(network.tasks)
+    own = prepared.chunk_of[backwards[0]]
+    targets = [
+        after
+        for operator in backwards
+        for after, _ in network.successors[network.task_index[operator, microbatch]]
+        if after >= count or prepared.chunk_of[network.tasks[after][0]] != own
+    ]
+    ends = [network.task_index[w, microbatch] for w in weights]
+    return [(before, after) for before in ends for after in targets]
+
+
+@frozen(eq=False)
+class Finisher:
+    """Turns candidates into schedules of the fine problem."""
+
+    placer: Placer
+    modes: Mapping[int, int] = field(factory=dict)
+
+    def finish(self, candidate: Candidate) -> Schedule:
+        """Return the fine schedule: expanded, then tightened with the same orders if that helps."""
+        prepared = candidate.prepared
+        coarse = prepared.coarse
+        fine = build_network(coarse.fine, self.placer.rules, coarse.fine_assignment)
+        tasks = coarse.expand(prepared.network, candidate.starts)
+        moves = coarse.expand_transfers(prepared.network, candidate.starts)
+        starts = [tasks[key] for key in fine.tasks]
+        starts += [moves[t, m, target] for t, m, _, target in fine.transfers]
+        tightened = tighten(fine, starts)
+        return fine.schedule(tightened)
+
+
+def tighten(network: Network, starts: Sequence[int]) -> Sequence[int]:
+    """Return starts no later than these, with the same order of tasks on each unit resource.
+
+    The starts given come back where starting early would not fit memory.
+    """
+    scheduler = ListScheduler(network)
+    arcs = []
+    rows: dict[int, list[int]] = {}
+    for task in range(len(network.tasks)):
+        for r, _ in network.amounts[task]:
+            if network.capacities[r] == 1:
+                rows.setdefault(r, []).append(task)
+    for row in rows.values():
+        row.sort(key=lambda i: (starts[i], i))
+        arcs += pairwise(row)
+    found = scheduler.run([float(s) for s in starts], arcs)
+    if isinstance(found, list) and scheduler.makespan(found) <= scheduler.makespan(starts):
+        return found
+    return starts

@@ -1,0 +1,456 @@
+"""The activities of a problem under one assignment: tasks and transfers, arcs, resources, buffers.
+
+Everything a rule can declare becomes one of three things: an amount of a resource held while an
+activity runs, an amount held by a buffer (from the start of one activity to the end of the last of
+some others), or an arc between starts. The list scheduler and the timing search see only these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from attrs import field, frozen
+
+from parplan.declarations import (
+    Edge,
+    Held,
+    Moving,
+    Order,
+    Receiving,
+    Resident,
+    ResidentParameters,
+    Resource,
+    Running,
+    Sending,
+    TimeLag,
+)
+from parplan.errors import InfeasibleError
+from parplan.problem import STEP, Alternative, Problem
+from parplan.rules import Rules
+from parplan.schedule import Schedule, Tasks, Transfers
+from parplan.ticks import ticks_up
+
+Assignment = Mapping[tuple[int, int], int]
+"""Index into ``problem.alternatives[operator]`` for each (operator, placement group)."""
+
+Amounts = tuple[tuple[int, float], ...]
+"""(resource index, amount) pairs."""
+
+
+@frozen(eq=False)
+class Buffer:
+    """Amounts held from the start of one activity to the end of the last of its releasers.
+
+    Without releasers it is held to the end of the schedule.
+    """
+
+    amounts: Amounts
+    allocator: int
+    releasers: tuple[int, ...]
+
+
+@frozen(eq=False)
+class Network:
+    """Activities, numbered tasks first, then transfers. All times in ticks.
+
+    Attributes
+    ----------
+    tasks, alternatives
+        (operator, microbatch) of each task and the alternative index it runs in.
+    transfers
+        (tensor, microbatch, source, target) of each transfer.
+    durations
+        How long each activity holds its amounts.
+    successors
+        For each activity, (later activity, delay) with ``start[later] >= start + delay``.
+    amounts
+        What each activity holds while it runs; nothing if its duration is zero.
+    capacities, resource_names
+        Of each resource that can bind; ``levels`` is what is held from the outset (parameters).
+    """
+
+    problem: Problem
+    tasks: tuple[tuple[int, int], ...]
+    alternatives: tuple[int, ...]
+    transfers: tuple[tuple[int, int, int, int], ...]
+    durations: Sequence[int]
+    releases: Sequence[int]
+    successors: Sequence[Sequence[tuple[int, int]]]
+    amounts: Sequence[Amounts]
+    buffers: Sequence[Buffer]
+    resource_names: tuple[tuple[str, str], ...]
+    capacities: Sequence[float]
+    levels: Sequence[float]
+    task_index: Mapping[tuple[int, int], int] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.durations)
+
+    def alternative(self, task: int) -> Alternative:
+        """Return the alternative that a task runs in."""
+        return self.problem.alternatives[self.tasks[task][0]][self.alternatives[task]]
+
+    def schedule(self, starts: Sequence[int]) -> Schedule:
+        """Return the schedule with these starts."""
+        count = len(self.tasks)
+        return Schedule(
+            self.problem,
+            Tasks(
+                [o for o, _ in self.tasks],
+                [m for _, m in self.tasks],
+                list(self.alternatives),
+                list(starts[:count]),
+            ),
+            Transfers(*_columns(self.transfers, 4), list(starts[count:])),
+        )
+
+
+def _columns(rows: Sequence[Sequence[int]], width: int) -> list[list[int]]:
+    return [[row[i] for row in rows] for i in range(width)]
+
+
+class _Builder:
+    """Collects the parts of one network; lives only inside ``build_network``."""
+
+    def __init__(self, problem: Problem, rules: Rules, assignment: Assignment) -> None:
+        self.problem = problem
+        self.rules = rules
+        workload = problem.workload
+        self.tasks = tuple(problem.tasks())
+        self.task_index = {task: i for i, task in enumerate(self.tasks)}
+        self.chosen = tuple(assignment[o, workload.group(m)] for o, m in self.tasks)
+        self.durations: list[int] = []
+        self.releases: list[int] = []
+        self.successors: list[list[tuple[int, int]]] = []
+        self.amounts: list[Amounts] = []
+        self.transfers: list[tuple[int, int, int, int]] = []
+        self.buffers: list[Buffer] = []
+        self.resources = rules.resources
+        self.levels = [0.0] * len(self.resources)
+
+    def alternative(self, task: int) -> Alternative:
+        return self.problem.alternatives[self.tasks[task][0]][self.chosen[task]]
+
+    # -- resources by what demands them ----------------------------------------------------------
+
+    def index_demands(self) -> None:
+        """Sort demands by device or link, so each activity finds its own at once."""
+        self.running: dict[int, list[tuple[int, Running]]] = {}
+        self.moving: dict[int, list[tuple[int, Moving]]] = {}
+        self.sending: dict[int, list[tuple[int, float]]] = {}
+        self.receiving: dict[int, list[tuple[int, float]]] = {}
+        self.resident: dict[int, list[tuple[int, Resident]]] = {}
+        self.parameters: list[tuple[int, int, ResidentParameters]] = []
+        self.held: list[tuple[int, Held]] = []
+        devices = self.problem.cluster.device_index
+        links = self.problem.cluster.link_index
+        for r, (_, resource) in enumerate(self.resources):
+            for demand in resource.demands:
+                match demand:
+                    case Running():
+                        self.running.setdefault(devices[demand.device], []).append((r, demand))
+                    case Moving():
+                        self.moving.setdefault(links[demand.link], []).append((r, demand))
+                    case Sending():
+                        row = self.sending.setdefault(devices[demand.device], [])
+                        row.append((r, demand.amount))
+                    case Receiving():
+                        row = self.receiving.setdefault(devices[demand.device], [])
+                        row.append((r, demand.amount))
+                    case Resident():
+                        self.resident.setdefault(devices[demand.device], []).append((r, demand))
+                    case ResidentParameters():
+                        self.parameters.append((r, devices[demand.device], demand))
+                    case Held():
+                        self.held.append((r, demand))
+
+    # -- tasks -----------------------------------------------------------------------------------
+
+    def add_tasks(self) -> None:
+        """Durations, releases and running amounts; computed once per operator and alternative."""
+        cache: dict[tuple[int, int], Amounts] = {}
+        for task, (operator, microbatch) in enumerate(self.tasks):
+            alternative = self.alternative(task)
+            duration = self.problem.ticks(operator, alternative, microbatch)
+            self.durations.append(duration)
+            self.releases.append(self.problem.release(microbatch))
+            self.successors.append([])
+            key = (operator, self.chosen[task])
+            if key not in cache:
+                cache[key] = self._running_amounts(operator, alternative)
+            self.amounts.append(cache[key] if duration else ())
+
+    def _running_amounts(self, operator: int, alternative: Alternative) -> Amounts:
+        spec = self.problem.graph.operators[operator]
+        mode = spec.modes[alternative.mode]
+        found: dict[int, float] = {}
+        for device in alternative.devices:
+            for r, demand in self.running.get(device, ()):
+                if demand.engine is not None and demand.engine not in mode.engines:
+                    continue
+                if demand.operators is not None and spec.name not in demand.operators:
+                    continue
+                if demand.modes is not None and mode.name not in demand.modes:
+                    continue
+                amount = demand.amount
+                value = amount.get(spec.name, 0.0) if isinstance(amount, Mapping) else amount
+                if demand.per_workspace_byte:
+                    value *= mode.workspace_bytes
+                found[r] = found.get(r, 0.0) + value
+        for link in self.problem.collective_links(operator, alternative):
+            for r, moving in self.moving.get(link, ()):
+                if moving.tensors is None:
+                    found[r] = found.get(r, 0.0) + moving.amount
+        return tuple((r, v) for r, v in found.items() if v > 0)
+
+    # -- tensors: arcs, transfers, buffers -------------------------------------------------------
+
+    def add_tensors(self) -> None:
+        """For each tensor and microbatch: arcs to local readers, transfers to the others."""
+        graph = self.problem.graph
+        for tensor in range(len(graph.tensors)):
+            for microbatch in self.problem.microbatches_of(graph.producers[tensor]):
+                self._add_tensor(tensor, microbatch)
+
+    def _add_tensor(self, tensor: int, microbatch: int) -> None:
+        problem, graph = self.problem, self.problem.graph
+        maker = self.task_index[graph.producers[tensor], microbatch]
+        made = self.alternative(maker)
+        size = problem.tensor_bytes(tensor, made.mode, microbatch)
+        readers: dict[int, list[int]] = {}
+        matched: dict[int, int] = {}
+        for consumer in graph.consumers[tensor]:
+            for m in problem.reading_tasks(consumer, microbatch):
+                reader = self.task_index[consumer, m]
+                chosen = self.alternative(reader)
+                if tensor not in graph.reads(consumer, chosen.mode):
+                    continue
+                self._check_modes(tensor, size, maker, reader)
+                for position, device in enumerate(chosen.devices):
+                    readers.setdefault(device, []).append(reader)
+                    matched.setdefault(device, made.devices[position % len(made.devices)])
+        if size is None:
+            return
+        leaving: dict[int, list[int]] = {device: [] for device in made.devices}
+        for device, tasks in readers.items():
+            if device in leaving:
+                for reader in tasks:
+                    self.successors[maker].append((reader, self.durations[maker]))
+                leaving[device].extend(tasks)
+            else:
+                transfer = self._add_transfer(tensor, microbatch, matched[device], device, size)
+                self.successors[maker].append((transfer, self.durations[maker]))
+                leaving[matched[device]].append(transfer)
+                timing = problem.transfer_timing(size, matched[device], device)
+                assert timing is not None  # _add_transfer raised otherwise
+                for reader in tasks:
+                    self.successors[transfer].append((reader, timing.arrival))
+                self._add_buffer(tensor, size, device, transfer, tasks)
+        is_output = graph.tensors[tensor].output
+        for device, users in leaving.items():
+            until = () if is_output else tuple(users) or (maker,)
+            self._add_buffer(tensor, size, device, maker, until)
+
+    def _check_modes(self, tensor: int, size: int | None, maker: int, reader: int) -> None:
+        """Raise InfeasibleError if the modes of a producer and a reader do not go together."""
+        graph = self.problem.graph
+        pair = []
+        for task in (maker, reader):
+            operator = graph.operators[self.tasks[task][0]]
+            pair.append((operator, operator.modes[self.alternative(task).mode]))
+        (producer, made), (consumer, read) = pair
+        name = graph.tensors[tensor].name
+        if size is None:
+            raise InfeasibleError(
+                f"'{consumer.name}' in mode '{read.name}' reads '{name}', which "
+                f"'{producer.name}' in mode '{made.name}' does not write",
+                conflict=("modes",),
+            )
+        if made.layout and read.layout and made.layout != read.layout:
+            raise InfeasibleError(
+                f"'{name}' is written in layout '{made.layout}' and read by '{consumer.name}' "
+                f"in layout '{read.layout}'",
+                conflict=("layouts",),
+            )
+
+    def _add_transfer(
+        self, tensor: int, microbatch: int, source: int, target: int, size: int
+    ) -> int:
+        timing = self.problem.transfer_timing(size, source, target)
+        cluster = self.problem.cluster
+        if timing is None:
+            name = self.problem.graph.tensors[tensor].name
+            raise InfeasibleError(
+                f"'{name}' must go from '{cluster.devices[source].name}' to "
+                f"'{cluster.devices[target].name}', which have no route",
+                conflict=("routes",),
+                repair="add a link between them or keep the two operators together",
+            )
+        found: dict[int, float] = {}
+        if timing.occupied:
+            name = self.problem.graph.tensors[tensor].name
+            for hold in timing.holds:
+                for r, demand in self.moving.get(hold.link, ()):
+                    if hold.ticks and (demand.tensors is None or name in demand.tensors):
+                        found[r] = found.get(r, 0.0) + demand.amount
+            for r, amount in (*self.sending.get(source, ()), *self.receiving.get(target, ())):
+                found[r] = found.get(r, 0.0) + amount
+        self.transfers.append((tensor, microbatch, source, target))
+        self.durations.append(timing.occupied)
+        self.releases.append(0)
+        self.successors.append([])
+        self.amounts.append(tuple((r, v) for r, v in found.items() if v > 0))
+        return len(self.durations) - 1
+
+    def _add_buffer(
+        self, tensor: int, size: int, device: int, allocator: int, releasers: Sequence[int]
+    ) -> None:
+        name = self.problem.graph.tensors[tensor].name
+        amounts = tuple(
+            (r, demand.amount * size)
+            for r, demand in self.resident.get(device, ())
+            if demand.amount * size > 0 and (demand.tensors is None or name in demand.tensors)
+        )
+        if amounts:
+            self.buffers.append(Buffer(amounts, allocator, tuple(releasers)))
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    def add_parameters(self) -> None:
+        """Bytes of parameter groups on each device that runs a reader: held from the outset."""
+        if not self.parameters:
+            return
+        graph = self.problem.graph
+        present: dict[tuple[int, int], int] = {}
+        seen: set[tuple[int, int]] = set()
+        for task, (operator, _) in enumerate(self.tasks):
+            if (operator, self.chosen[task]) in seen:
+                continue
+            seen.add((operator, self.chosen[task]))
+            alternative = self.alternative(task)
+            for group, size in graph.parameter_bytes(operator, alternative.mode).items():
+                for device in alternative.devices:
+                    present[device, group] = max(present.get((device, group), 0), size)
+        for r, device, demand in self.parameters:
+            self.levels[r] += demand.amount * sum(
+                size
+                for (d, group), size in present.items()
+                if d == device
+                and (demand.groups is None or graph.parameters[group].name in demand.groups)
+            )
+
+    def add_held(self) -> None:
+        """Held demands, taken a little longer where an edge is not the outer one (conservative)."""
+        index = self.problem.graph.operator_index
+        for r, demand in self.held:
+            first, last = index[demand.from_operator], index[demand.to_operator]
+            for m in self.problem.microbatches_of(first):
+                allocator = self.task_index[first, m]
+                devices = self.problem.cluster.devices
+                on = {devices[d].name for d in self.alternative(allocator).devices}
+                if demand.device is not None and demand.device not in on:
+                    continue
+                ends = tuple(self.task_index[last, k] for k in self.problem.reading_tasks(last, m))
+                self.buffers.append(Buffer(((r, demand.amount),), allocator, ends))
+
+    def add_lags(self) -> None:
+        """Arcs of TimeLag and Order declarations."""
+        index = self.problem.graph.operator_index
+        for _, lag in self.rules.of(TimeLag):
+            before, after = index[lag.before], index[lag.after]
+            ticks = ticks_up(lag.seconds, self.problem.tick_s)
+            for m in self.problem.microbatches_of(before):
+                for k in self.problem.reading_tasks(after, m):
+                    target = k if k == STEP else k + lag.offset
+                    a, b = self.task_index[before, m], self.task_index.get((after, target))
+                    if b is not None:
+                        delay = ticks
+                        delay += self.durations[a] if lag.before_edge is Edge.END else 0
+                        delay -= self.durations[b] if lag.after_edge is Edge.END else 0
+                        self.successors[a].append((b, delay))
+        for _, order in self.rules.of(Order):
+            for one, two in zip(order.operators, order.operators[1:], strict=False):
+                for m in self.problem.microbatches_of(index[one]):
+                    for k in self.problem.reading_tasks(index[two], m):
+                        a, b = self.task_index[index[one], m], self.task_index[index[two], k]
+                        self.successors[a].append((b, self.durations[a]))
+
+    def build(self) -> Network:
+        """Return the network, without resources that cannot bind."""
+        return Network(
+            problem=self.problem,
+            tasks=self.tasks,
+            alternatives=self.chosen,
+            transfers=tuple(self.transfers),
+            durations=self.durations,
+            releases=self.releases,
+            successors=self.successors,
+            amounts=self.amounts,
+            buffers=self.buffers,
+            resource_names=tuple((rule, r.name) for rule, r in self.resources),
+            capacities=[r.capacity for _, r in self.resources],
+            levels=self.levels,
+            task_index=self.task_index,
+        )
+
+
+def build_network(problem: Problem, rules: Rules, assignment: Assignment) -> Network:
+    """Return the activities of a problem under one assignment.
+
+    Time and memory are linear in tasks, tensors x microbatches and declared demands.
+
+    Raises
+    ------
+    InfeasibleError
+        If modes do not couple, a route is missing, or what is held from the outset (parameters)
+        or by one activity alone exceeds a capacity.
+    """
+    builder = _Builder(problem, rules, assignment)
+    builder.index_demands()
+    builder.add_tasks()
+    builder.add_tensors()
+    builder.add_parameters()
+    builder.add_held()
+    builder.add_lags()
+    _check_capacities(builder)
+    return builder.build()
+
+
+def _check_capacities(builder: _Builder) -> None:
+    """Raise InfeasibleError naming the first resource that one activity alone overfills."""
+    needs = list(builder.levels)
+    who = ["parameters"] * len(needs)
+    for activity, amounts in enumerate(builder.amounts):
+        for r, amount in amounts:
+            if builder.levels[r] + amount > needs[r]:
+                needs[r] = builder.levels[r] + amount
+                who[r] = _activity_name(builder, activity)
+    for buffer in builder.buffers:
+        for r, amount in buffer.amounts:
+            if builder.levels[r] + amount > needs[r]:
+                needs[r] = builder.levels[r] + amount
+                who[r] = _activity_name(builder, buffer.allocator)
+    for r, (rule, resource) in enumerate(builder.resources):
+        if needs[r] > resource.capacity * (1 + 1e-12):
+            raise InfeasibleError(
+                f"{rule}: '{resource.name}' needs {_amount(needs[r], resource)} for {who[r]} "
+                f"where {_amount(resource.capacity, resource)} is the limit",
+                conflict=(rule,),
+                repair=f"{_amount(needs[r] - resource.capacity, resource)} more would do, or "
+                "place or split this work otherwise",
+            )
+
+
+def _activity_name(builder: _Builder, activity: int) -> str:
+    graph = builder.problem.graph
+    if activity < len(builder.tasks):
+        return f"operator '{graph.operators[builder.tasks[activity][0]].name}'"
+    tensor = builder.transfers[activity - len(builder.tasks)][0]
+    return f"the transfer of '{graph.tensors[tensor].name}'"
+
+
+def _amount(value: float, resource: Resource) -> str:
+    if resource.unit == "bytes":
+        return f"{value / 2**30:.3g} GiB" if value >= 2**27 else f"{math.ceil(value)} bytes"
+    return f"{value:g} {resource.unit}".rstrip()

@@ -1,0 +1,154 @@
+"""From a device for each block to an assignment, and to the parts that coarsening merges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from attrs import frozen
+
+from parplan.graph import Kind
+from parplan.problem import Problem
+from parplan.rules import Rules
+from parplan.search.blocks import Blocks
+from parplan.search.coarsening import named_operators
+from parplan.search.network import Assignment
+
+Placement = tuple[tuple[int, ...], ...]
+"""For each placement group, the device index of each block."""
+
+
+@frozen(eq=False)
+class Placer:
+    """Everything about placing the blocks of one problem that does not depend on the placement."""
+
+    problem: Problem
+    rules: Rules
+    blocks: Blocks
+
+    @cached_property
+    def choices(self) -> tuple[Mapping[int, tuple[int, ...]], ...]:
+        """For each operator, the allowed single-device alternatives by device, in mode order."""
+        shared: dict[tuple[int, tuple[int, ...]], Mapping[int, tuple[int, ...]]] = {}
+        result = []
+        for operator, rows in enumerate(self.rules.allowed):
+            alternatives = self.problem.alternatives[operator]
+            key = (id(alternatives), rows)
+            if key not in shared:
+                found: dict[int, tuple[int, ...]] = {}
+                for row in rows:
+                    if len(alternatives[row].devices) == 1:
+                        device = alternatives[row].devices[0]
+                        found[device] = (*found.get(device, ()), row)
+                shared[key] = found
+            result.append(shared[key])
+        return tuple(result)
+
+    @cached_property
+    def devices_of(self) -> tuple[frozenset[int], ...]:
+        """Devices on which every operator of a block may run."""
+        return tuple(
+            frozenset.intersection(*(frozenset(self.choices[o]) for o in group))
+            for group in self.blocks.members
+        )
+
+    @cached_property
+    def loads(self) -> tuple[Mapping[int, float], ...]:
+        """Ticks per microbatch of each block on each of its devices, in the first mode.
+
+        Work done once per step counts in equal parts for every microbatch.
+        """
+        cache: dict[tuple[int, str, int], float] = {}
+        problem = self.problem
+        result = []
+        for block, group in enumerate(self.blocks.members):
+            row: dict[int, float] = {}
+            for device in self.devices_of[block]:
+                kind = problem.cluster.devices[device].kind
+                for o in group:
+                    alternative = problem.alternatives[o][self.choices[o][device][0]]
+                    key = (o, kind, alternative.mode)
+                    if key not in cache:
+                        runs = len(problem.microbatches_of(o)) / problem.workload.microbatches
+                        cache[key] = problem.ticks(o, alternative, 0) * runs
+                    row[device] = row.get(device, 0.0) + cache[key]
+            result.append(row)
+        return tuple(result)
+
+    @cached_property
+    def parameter_bytes(self) -> tuple[int, ...]:
+        """Bytes of the parameter groups that each block reads, in the first mode."""
+        groups = self.problem.graph.parameters
+        index = self.problem.graph.parameter_index
+        operators = self.problem.graph.operators
+        return tuple(
+            sum(groups[g].bytes for g in {index[n] for o in group for n in operators[o].parameters})
+            for group in self.blocks.members
+        )
+
+    def assignment(
+        self, placement: Placement, modes: Mapping[int, int] | None = None
+    ) -> Assignment:
+        """Return the alternative of each (operator, group).
+
+        Parameters
+        ----------
+        placement
+            A device of ``devices_of`` for each block and group.
+        modes
+            Which of a block's modes to take (0 is the first); absent blocks take the first.
+        """
+        found: dict[tuple[int, int], int] = {}
+        for g, row in enumerate(placement):
+            for block, device in enumerate(row):
+                wanted = (modes or {}).get(block, 0)
+                for o in self.blocks.members[block]:
+                    rows = self.choices[o][device]
+                    found[o, g] = rows[min(wanted, len(rows) - 1)]
+        return found
+
+    @cached_property
+    def _singled(self) -> frozenset[str]:
+        return named_operators(self.rules)
+
+    def chunks(self, placement: Placement) -> list[list[int]]:
+        """Return maximal runs of consecutive blocks with the same devices."""
+        runs: list[list[int]] = []
+        before: tuple[int, ...] | None = None
+        for block, devices in enumerate(zip(*placement, strict=True)):
+            if devices == before:
+                runs[-1].append(block)
+            else:
+                runs.append([block])
+            before = devices
+        return runs
+
+    def parts(self, placement: Placement, *, split_weights: bool = False) -> list[list[int]]:
+        """Return which operators run in one go: those of one chunk and one kind.
+
+        ``split_weights`` leaves the weight passes of each block apart: smaller fillers.
+        """
+        operators = self.problem.graph.operators
+        parts: list[list[int]] = []
+        for chunk in self.chunks(placement):
+            merged: dict[tuple[object, ...], list[int]] = {}
+            for block in chunk:
+                for o in self.blocks.members[block]:
+                    spec = operators[o]
+                    first = self.problem.alternatives[o][self.choices[o][placement[0][block]][0]]
+                    alone = (
+                        spec.name in self._singled
+                        or spec.kind in (Kind.COLLECTIVE, Kind.OTHER)
+                        or spec.modes[first.mode].ring_steps > 0
+                    )
+                    fine = split_weights and spec.kind is Kind.BACKWARD_WEIGHT
+                    own = o if alone else block if fine else -1
+                    key = (spec.kind, spec.repeat, spec.modes[first.mode].engines, own)
+                    merged.setdefault(key, []).append(o)
+            parts.extend(merged.values())
+        return parts
+
+
+def single_operators(problem: Problem) -> Sequence[Sequence[int]]:
+    """Return parts of one operator each."""
+    return [[o] for o in range(len(problem.graph.operators))]
