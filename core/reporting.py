@@ -1,0 +1,279 @@
+"""What a schedule uses: time, memory, links and work, as plain figures for people and objectives.
+
+Functions of a valid schedule. A device's *busy* time is the time in which at least one task holds
+one of its engines; its *bubble* is the rest of the makespan, as a part of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import frozen
+
+from parplan.checking.columns import Profile, Real, Whole
+from parplan.checking.facts import Facts
+from parplan.checking.usage import Usage
+from parplan.declarations import (
+    Demand,
+    Moving,
+    Resident,
+    ResidentParameters,
+    Resource,
+    Running,
+)
+from parplan.errors import InputError
+from parplan.plans import Bound
+from parplan.rules import Rules
+from parplan.schedule import Schedule
+
+
+@frozen
+class DeviceUse:
+    """What happens on one device over the whole schedule.
+
+    Attributes
+    ----------
+    busy_s
+        Seconds in which some task holds one of its engines.
+    bubble
+        ``1 - busy / makespan``, from 0 to 1; 0 for an empty schedule.
+    peak_bytes
+        Most memory at any instant: parameters, tensors and workspace.
+    parameter_bytes
+        The part that is resident all the time.
+    """
+
+    name: str
+    busy_s: float
+    bubble: float
+    peak_bytes: int
+    parameter_bytes: int
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The peak without the parameters."""
+        return self.peak_bytes - self.parameter_bytes
+
+
+@frozen
+class LinkUse:
+    """What one link carries: seconds held by transfers and collectives, and bytes of transfers."""
+
+    name: str
+    busy_s: float
+    bytes: int
+
+
+@frozen
+class Summary:
+    """The figures of a schedule.
+
+    Attributes
+    ----------
+    bubble
+        Mean of the devices' bubbles.
+    utilization
+        Useful FLOP / (makespan x peak of all devices); None if a peak is not known.
+    moved_bytes
+        Bytes of all transfers and collectives, see ``moved_bytes``.
+    """
+
+    makespan_s: float
+    devices: tuple[DeviceUse, ...]
+    links: tuple[LinkUse, ...]
+    bubble: float
+    utilization: float | None
+    moved_bytes: int
+
+
+def summary(schedule: Schedule) -> Summary:
+    """Return all figures of a schedule; O(n log n) in tasks and transfers."""
+    usage = Usage(Facts(schedule))
+    devices = _devices(usage)
+    ideal = _ideal_s(usage.facts)
+    makespan_s = usage.facts.makespan * schedule.problem.tick_s
+    return Summary(
+        makespan_s,
+        devices,
+        _links(usage),
+        sum(d.bubble for d in devices) / len(devices),
+        None if isinstance(ideal, str) else _part(ideal, makespan_s),
+        _moved(usage.facts),
+    )
+
+
+def device_use(schedule: Schedule) -> tuple[DeviceUse, ...]:
+    """Return busy time, bubble and peak memory of each device, in the cluster's order."""
+    return _devices(Usage(Facts(schedule)))
+
+
+def busy(schedule: Schedule) -> dict[str, float]:
+    """Return the seconds in which some task holds an engine, by device."""
+    return {device.name: device.busy_s for device in device_use(schedule)}
+
+
+def peak_memory(schedule: Schedule) -> dict[str, int]:
+    """Return the most bytes in use at any instant, by device: parameters, tensors, workspace."""
+    return {device.name: device.peak_bytes for device in device_use(schedule)}
+
+
+def memory_over_time(schedule: Schedule, device: str) -> tuple[Whole, Real]:
+    """Return (ticks, bytes): the memory in use on a device from each tick to the next.
+
+    The first entry is at tick 0 or before; the last level is what remains at the end.
+    """
+    return _steps(Usage(Facts(schedule)).profile(_memory(device)))
+
+
+def resource_profile(schedule: Schedule, rules: Rules, resource: str) -> tuple[Whole, Real]:
+    """Return (ticks, levels) of a declared resource, by its name.
+
+    Raises
+    ------
+    InputError
+        If no rule declares a resource of that name.
+    """
+    for _, declared in rules.resources:
+        if declared.name == resource:
+            return _steps(Usage(Facts(schedule)).profile(declared))
+    known = ", ".join(r.name for _, r in rules.resources) or "none"
+    raise InputError(f"no rule declares a resource '{resource}'; declared: {known}")
+
+
+def link_use(schedule: Schedule) -> tuple[LinkUse, ...]:
+    """Return seconds held and bytes carried of each link, in the cluster's order.
+
+    A link of capacity 2 that carries two transfers at once counts both.
+    """
+    return _links(Usage(Facts(schedule)))
+
+
+def operator_seconds(schedule: Schedule) -> dict[str, float]:
+    """Return the seconds of each operator over all its runs."""
+    facts = Facts(schedule)
+    operators = schedule.problem.graph.operators
+    total = np.bincount(schedule.tasks.operator, weights=facts.durations, minlength=len(operators))
+    tick_s = schedule.problem.tick_s
+    return {o.name: float(t) * tick_s for o, t in zip(operators, total, strict=True)}
+
+
+def utilization(schedule: Schedule) -> float:
+    """Return useful FLOP / (makespan x peak of all devices of the cluster), from 0 up.
+
+    Useful is what the operators state, once per run: what recomputation adds is not useful work.
+    With several number formats each kind of work counts by its own peak.
+
+    Raises
+    ------
+    InputError
+        If no device states its peak for a number format that operators use.
+    """
+    facts = Facts(schedule)
+    ideal = _ideal_s(facts)
+    if isinstance(ideal, str):
+        raise InputError(ideal)
+    return _part(ideal, facts.makespan * schedule.problem.tick_s)
+
+
+def moved_bytes(schedule: Schedule) -> int:
+    """Return the bytes of all transfers, and what the ranks of all collectives send.
+
+    A transfer over several links counts once.
+    """
+    return _moved(Facts(schedule))
+
+
+def bound_text(bound: Bound) -> str:
+    """Return what proves a bound, as text: a solver's word is said to be its claim."""
+    text = f"claimed by {bound.source}" if bound.claimed else bound.source
+    return text if bound.scope == "problem" else f"{text} (holds only for {bound.scope})"
+
+
+# -- how each figure is made ---------------------------------------------------------------------
+
+
+def _part(part: float, of: float) -> float:
+    return part / of if of > 0 else 0.0
+
+
+def _memory(device: str) -> Resource:
+    demands: tuple[Demand, ...] = (
+        Resident(device),
+        ResidentParameters(device),
+        Running(device, per_workspace_byte=True),
+    )
+    return Resource(f"{device}.memory", 0.0, demands, "bytes")
+
+
+def _steps(profile: Profile) -> tuple[Whole, Real]:
+    if len(profile.ticks) and profile.ticks[0] <= 0:
+        return profile.ticks, profile.levels
+    ticks = np.concatenate((np.zeros(1, np.int64), profile.ticks))
+    return ticks, np.concatenate(([profile.base], profile.levels))
+
+
+def _devices(usage: Usage) -> tuple[DeviceUse, ...]:
+    facts, tick_s = usage.facts, usage.facts.problem.tick_s
+    found = []
+    for index, device in enumerate(facts.problem.cluster.devices):
+        rows = usage.tasks_on.row(index)
+        rows = rows[np.array([bool(m.engines) for m in facts.modes])[facts.choice[rows]]]
+        ticks = union_ticks(facts.starts[rows], facts.ends[rows])
+        memory = _memory(device.name)
+        found.append(
+            DeviceUse(
+                device.name,
+                ticks * tick_s,
+                1.0 - _part(ticks, facts.makespan) if facts.makespan else 0.0,
+                int(usage.profile(memory).peak),
+                int(usage.base(memory)),
+            )
+        )
+    return tuple(found)
+
+
+def union_ticks(start: Whole, end: Whole) -> int:
+    """Return how many ticks lie in at least one of the intervals [start, end)."""
+    if not len(start):
+        return 0
+    order = np.argsort(start, kind="stable")
+    reached = np.maximum.accumulate(end[order])
+    covered = np.concatenate((start[order][:1], reached[:-1]))
+    return int(np.maximum(reached - np.maximum(start[order], covered), 0).sum())
+
+
+def _links(usage: Usage) -> tuple[LinkUse, ...]:
+    facts = usage.facts
+    link, moved = facts.holds.link, facts.moves.bytes[facts.holds.transfer]
+    count = len(facts.problem.cluster.links)
+    totals = np.bincount(link, weights=moved, minlength=count)
+    found = []
+    for index, spec in enumerate(facts.problem.cluster.links):
+        loads = usage.loads(Resource(spec.name, 0.0, (Moving(spec.name),)))
+        ticks = sum(int((load.end - load.start).sum()) for load in loads)
+        found.append(LinkUse(spec.name, ticks * facts.problem.tick_s, int(totals[index])))
+    return tuple(found)
+
+
+def _ideal_s(facts: Facts) -> float | str:
+    """Seconds that the useful work takes at the peak of all devices; why not, if not known."""
+    problem, t = facts.problem, facts.schedule.tasks
+    operators = problem.graph.operators
+    flops = np.array([o.flops for o in operators])[t.operator] * facts.scale(t.microbatch)
+    totals = np.bincount(t.operator, weights=flops, minlength=len(operators))
+    work: dict[str, float] = {}
+    for operator, total in zip(operators, totals.tolist(), strict=True):
+        if total > 0:
+            work[operator.dtype] = work.get(operator.dtype, 0.0) + total
+    ideal = 0.0
+    for dtype, total in work.items():
+        peak = sum(device.peak_flops.get(dtype, 0.0) for device in problem.cluster.devices)
+        if peak == 0:
+            return f"no device states peak_flops for '{dtype}'; utilization needs it"
+        ideal += total / peak
+    return ideal
+
+
+def _moved(facts: Facts) -> int:
+    rings = np.array([mode.ring_bytes * mode.devices for mode in facts.modes])[facts.choice]
+    scaled = rings * facts.scale(facts.schedule.tasks.microbatch)
+    return int(np.maximum(facts.moves.bytes, 0).sum()) + round(float(scaled.sum()))
