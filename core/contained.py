@@ -19,13 +19,13 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from parplan.contracts import Progress, Report
+from parplan.contracts import Answer, Progress, Report, SolveOptions, Termination
 from parplan.errors import ParplanError
 
 T = TypeVar("T")
@@ -142,6 +142,46 @@ def run_contained(
         for end in (reader, writer, chatter_reader, chatter_writer):
             end.close()
     return listener.outcome(time_limit_s, time.monotonic() - begun)
+
+
+def solve_contained(
+    function: Callable[..., Answer],
+    model: Any,
+    options: SolveOptions,
+    warm_start: Mapping[str, float] | None = None,
+    report: Report | None = None,
+    *,
+    solver: str,
+) -> Answer:
+    """Return the answer of ``function(channel, model, options, warm_start)``, contained.
+
+    The function sends each incumbent as an ``Answer`` (of any termination). If it crashes, hangs
+    or is interrupted, the last one is returned with the true termination and the reason.
+    """
+    outcome = run_contained(
+        function,
+        model,
+        options,
+        warm_start,
+        time_limit_s=options.time_limit_s,
+        label=solver,
+        report=report,
+    )
+    if outcome.value is not None:
+        ended = Termination.INTERRUPTED if outcome.interrupted else outcome.value.termination
+        return evolve(outcome.value, termination=ended, seconds=outcome.seconds)
+    ended = Termination.FAILED
+    if outcome.interrupted:
+        ended = Termination.INTERRUPTED
+    elif outcome.timed_out:
+        ended = Termination.TIME_LIMIT
+    last = outcome.last or Answer(ended, solver)
+    bound = last.bound
+    if outcome.progress is not None and outcome.progress.bound is not None:
+        bound = outcome.progress.bound
+    return evolve(
+        last, termination=ended, bound=bound, seconds=outcome.seconds, message=outcome.failure or ""
+    )
 
 
 def _start(child: Any) -> None:
