@@ -1,0 +1,50 @@
+import pytest
+
+from parplan.errors import InputError
+from parplan.graph import Mode, Operator
+from parplan.hardware import Device
+from parplan.plugins.costs.measured import Measured
+from parplan.presets import device_preset
+
+CONV = Operator("conv", flops=1e12, bytes_touched=1e8, dtype="fp32")
+MODE = Mode(seconds={"v100": 0.2}, source="a profile")
+
+
+def test_seconds_hold_for_the_kind_they_were_measured_on():
+    found = Measured().estimate(CONV, MODE, device_preset("v100"))
+    assert (found.seconds, found.formula, found.source) == (0.2, "measured", "a profile")
+
+
+def test_other_kinds_get_nothing_unless_scaling_is_on():
+    assert Measured().estimate(CONV, MODE, device_preset("a100")) is None
+    reason = Measured().refusal(CONV, MODE, device_preset("a100"))
+    assert reason == "measured on v100 only; set its option 'scale: true' for other kinds"
+
+
+def test_scaling_follows_the_ratio_of_the_rooflines():
+    found = Measured(scale=True).estimate(CONV, MODE, device_preset("a100"))
+    # Both bound by arithmetic at the same efficiency: fp32 peaks 15.7 and 19.5 TFLOP/s.
+    assert found.seconds == pytest.approx(0.2 * 15.7 / 19.5)
+    assert "V100" in found.source
+    assert "A100" in found.source
+
+
+def test_zero_seconds_stay_zero_and_unknown_work_cannot_be_scaled():
+    view = Operator("view")
+    scaled = Measured(scale=True)
+    zero = scaled.estimate(view, Mode(seconds={"v100": 0.0}), device_preset("a100"))
+    assert zero.seconds == 0
+    assert scaled.estimate(view, MODE, device_preset("a100")) is None
+    assert "no roofline" in scaled.refusal(view, MODE, device_preset("a100"))
+
+
+def test_a_measured_kind_without_a_preset_needs_a_reference():
+    mode = Mode(seconds={"mine": 0.2})
+    with pytest.raises(InputError, match=r"measured on 'mine' to 'a100-80gb'.*'reference'"):
+        Measured(scale=True).estimate(CONV, mode, device_preset("a100"))
+    found = Measured(scale=True, reference="v100").estimate(CONV, mode, device_preset("a100"))
+    assert found.seconds == pytest.approx(0.2 * 15.7 / 19.5)
+
+
+def test_seconds_for_any_kind_need_no_scaling():
+    assert Measured().estimate(CONV, Mode(seconds={"*": 0.3}), Device("x")).seconds == 0.3
