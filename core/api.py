@@ -1,0 +1,203 @@
+"""The Python interface: one function per command of ``parplan``, all reached as ``parplan.<name>``.
+
+They are functions and not methods of ``Plan``, so that a plan stays plain data and imports stay
+acyclic: ``parplan.check(plan)``, ``parplan.show(plan)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import frozen
+
+from parplan.contracts import Objective, Report, Violation
+from parplan.errors import InputError
+from parplan.graph import Graph
+from parplan.options import SearchOptions
+from parplan.plans import Plan
+from parplan.problem import Problem
+from parplan.registry import Registry
+from parplan.rules import Rules, guarded, make_rules
+
+if TYPE_CHECKING:
+    from parplan.spec import Spec
+
+Plugins = Sequence[str | object]
+
+
+def load_registry(plugins: Plugins = ()) -> Registry:
+    """Return every extension that is installed, and those of ``plugins`` (modules or objects)."""
+    from parplan.plugins import manager
+
+    return manager.load_registry(plugins)
+
+
+@frozen(eq=False)
+class Prepared:
+    """All that a search needs."""
+
+    problem: Problem
+    rules: Rules
+    registry: Registry
+    options: SearchOptions
+
+
+def prepare(
+    source: Problem | Spec | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+    **changes: Any,
+) -> Prepared:
+    """Return what a search needs, from a spec file, a spec or a problem.
+
+    Parameters
+    ----------
+    overrides
+        ``"key.path=value"`` each, for a spec file.
+    registry
+        Used instead of a fresh ``load_registry(plugins)``.
+    changes
+        Fields of ``SearchOptions`` that replace those of the spec.
+    """
+    from parplan.assembly import assemble_problem
+    from parplan.spec import load_spec
+
+    known = load_registry(plugins) if registry is None else registry
+    if isinstance(source, Problem):
+        problem, options = source, SearchOptions()
+        rules = make_rules(problem, known)
+    else:
+        spec = load_spec(Path(source), overrides) if isinstance(source, str | Path) else source
+        problem, options = assemble_problem(spec, known), spec.search
+        try:
+            rules = make_rules(problem, known)
+        except InputError as error:
+            raise spec.locate(error) from None
+    return Prepared(problem, rules, known, attrs.evolve(options, **changes))
+
+
+def plan(
+    source: Problem | Spec | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+    report: Report | None = None,
+    **changes: Any,
+) -> Plan:
+    """Return the best checked plan found, with its proven bound.
+
+    Parameters
+    ----------
+    source
+        A spec file, a spec or a problem.
+    overrides
+        ``"key.path=value"`` each, for a spec file.
+    plugins, registry
+        Further plugins; or a registry that is used as it is.
+    report
+        Called with the news of the search.
+    changes
+        Fields of ``SearchOptions``: ``solver``, ``time_limit_s``, ``gap``, ``workers``, ``seed``.
+
+    Raises
+    ------
+    InputError
+        If the spec cannot be used.
+    InfeasibleError
+        If it is proven that no plan exists.
+    LimitError
+        If the time limit ended the search before any plan was found.
+    SolverError
+        If a solver failed and nothing else could serve.
+    """
+    from parplan.search.orchestrator import search
+
+    ready = prepare(source, overrides=overrides, plugins=plugins, registry=registry, **changes)
+    return search(ready.problem, ready.rules, ready.registry, ready.options, report)
+
+
+def describe(
+    source: Problem | Spec | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+    **changes: Any,
+) -> Mapping[str, Any]:
+    """Return what ``plan`` would do: sizes, bounds and the engine; nothing is searched."""
+    from parplan.search import orchestrator
+
+    ready = prepare(source, overrides=overrides, plugins=plugins, registry=registry, **changes)
+    described: Mapping[str, Any] = orchestrator.describe(
+        ready.problem, ready.rules, ready.registry, ready.options
+    )
+    return described
+
+
+def check(
+    source: Plan | str | Path, *, plugins: Plugins = (), registry: Registry | None = None
+) -> tuple[Violation, ...]:
+    """Return every violation in a plan or plan file; empty if it holds."""
+    from parplan.checking import check_plan
+    from parplan.plan_file import load_plan
+
+    known = load_registry(plugins) if registry is None else registry
+    given = source if isinstance(source, Plan) else load_plan(Path(source))
+    return check_plan(given, known)
+
+
+def show(plan: Plan, *, registry: Registry | None = None, colour: bool = False) -> str:
+    """Return a plan as text: Gantt chart, tables of figures, devices and links."""
+    from parplan.figures import figures_of
+    from parplan.terminal import plan_text
+
+    return plan_text(figures_of(plan, unit_of(plan, registry)), gantt=True, colour=colour)
+
+
+def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = None) -> Path:
+    """Write a plan as one HTML file that needs nothing else, and return its path."""
+    from parplan.figures import figures_of
+    from parplan.files import write_text
+    from parplan.report.page import report_html
+
+    write_text(Path(path), report_html(figures_of(plan, unit_of(plan, registry))))
+    return Path(path)
+
+
+def write_trace(plan: Plan, path: str | Path) -> Path:
+    """Write a plan as a trace for Perfetto or chrome://tracing, and return its path."""
+    from parplan.files import write_text
+    from parplan.report.trace import trace_json
+
+    write_text(Path(path), trace_json(plan))
+    return Path(path)
+
+
+def import_model(
+    kind: str,
+    path: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+) -> Graph:
+    """Return the graph that an importer reads from a model file."""
+    known = load_registry(plugins) if registry is None else registry
+    entry = known.get("importers", kind)
+    importer: Any = entry.value
+    graph: Graph = guarded(entry, "load", lambda: importer.load(Path(path), dict(options or {})))
+    return graph
+
+
+def unit_of(plan: Plan, registry: Registry | None = None) -> str:
+    """Return the unit of a plan's first objective; empty if its plugin is not there."""
+    known = load_registry() if registry is None else registry
+    entry = known.objectives.get(next(iter(plan.objectives)))
+    objective: type[Objective] | None = None if entry is None else entry.value
+    return "" if objective is None else objective.unit

@@ -1,0 +1,70 @@
+"""What the commands share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+from attrs import evolve, field, frozen
+
+from parplan.cli.output import emit
+from parplan.text import plain
+
+
+@frozen
+class Settings:
+    """What holds for every command: the plugins to load, by module."""
+
+    plugins: tuple[str, ...] = field(default=(), converter=tuple)
+
+
+def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``--plugin`` stand behind the command as well as before it."""
+
+    @click.option(
+        "--plugin", "plugins", multiple=True, metavar="MODULE", help="Load a plugin's module."
+    )
+    @click.pass_context
+    @functools.wraps(command)
+    def with_plugins(context: click.Context, plugins: tuple[str, ...], **values: Any) -> Any:
+        context.obj = add_plugins(context.obj, plugins)
+        return command(**values)
+
+    return with_plugins
+
+
+def add_plugins(settings: Settings, plugins: tuple[str, ...]) -> Settings:
+    """Return the settings with further plugins; their modules may stand in the working folder."""
+    # A console script does not look there by itself; last, so that nothing else is shadowed.
+    if plugins and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return evolve(settings, plugins=dict.fromkeys((*settings.plugins, *plugins)))
+
+
+def colour_wanted() -> bool:
+    """Return whether standard output is a terminal that may be coloured."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def note(text: str) -> None:
+    """Print a line for people on standard error."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def say(found: Mapping[str, Any]) -> None:
+    """Print nested figures as indented lines."""
+    emit("\n".join(_lines(found, "")))
+
+
+def _lines(found: Mapping[str, Any], indent: str) -> Iterator[str]:
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{plain(str(key))}:"
+            yield from _lines(value, indent + "  ")
+        else:
+            shown = f"{value:.6g}" if isinstance(value, float) else plain(str(value))
+            yield f"{indent}{plain(str(key))}: {shown}"

@@ -1,0 +1,86 @@
+"""From an exception to one message on standard error and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import traceback
+
+import click
+from attrs import frozen
+
+from parplan.cli.output import StdoutClosedError, emit_json
+from parplan.errors import InfeasibleError, LimitError, ParplanError
+from parplan.text import plain
+
+FAULT = 70
+"""Exit code for a fault of parplan itself (EX_SOFTWARE of sysexits.h)."""
+
+INTERRUPTED = 130
+STDOUT_CLOSED = 141
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@frozen
+class Failure:
+    """What is told of an error."""
+
+    code: int
+    status: str
+    message: str
+
+
+def explain_failure(error: BaseException) -> Failure:
+    """Return exit code, status and message for any exception."""
+    if isinstance(error, InfeasibleError):
+        conflict = f" (in conflict: {', '.join(error.conflict)})" if error.conflict else ""
+        return Failure(error.exit_code, "infeasible", f"{error}{conflict}")
+    if isinstance(error, ParplanError):
+        status = "limit" if isinstance(error, LimitError) else "error"
+        return Failure(error.exit_code, status, str(error))
+    if isinstance(error, click.ClickException):
+        return Failure(2, "error", _usage(error))
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return Failure(INTERRUPTED, "interrupted", "interrupted before there was a plan")
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK):
+        subject = f"'{error.filename}': " if error.filename is not None else ""
+        return Failure(2, "error", f"{subject}{error.strerror}")
+    return Failure(
+        FAULT,
+        "error",
+        f"unexpected {type(error).__name__}: {error}; this is a fault of parplan, please report "
+        "it with the output of 'parplan --debug ...'",
+    )
+
+
+def report_failure(error: BaseException, *, debug: bool, as_json: bool) -> int:
+    """Tell the user of an error and return the exit code.
+
+    Parameters
+    ----------
+    debug
+        Print the traceback too.
+    as_json
+        Print the error as one JSON object on standard output too.
+    """
+    if isinstance(error, StdoutClosedError):
+        return STDOUT_CLOSED
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else FAULT
+    failure = explain_failure(error)
+    with contextlib.suppress(OSError):  # nobody reads standard error: nothing left to do
+        if debug:
+            traceback.print_exception(error)
+        print(f"error: {plain(failure.message)}", file=sys.stderr, flush=True)
+    if as_json:
+        with contextlib.suppress(StdoutClosedError, ParplanError):
+            emit_json({"status": failure.status, "message": failure.message})
+    return failure.code
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    return f"{message} (see '{context.command_path} --help')" if context else message

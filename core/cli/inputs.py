@@ -1,0 +1,110 @@
+"""``parplan costs``, ``import``, ``schema``, ``init``, ``new-plugin``: around the spec file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from parplan.cli.common import Settings, colour_wanted, plugin_option
+from parplan.cli.output import emit
+from parplan.errors import InputError
+from parplan.text import bytes_text, seconds_text
+
+
+@click.command("costs")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key of SPEC."
+)
+@plugin_option
+@click.pass_obj
+def costs_command(settings: Settings, spec: Path, overrides: tuple[str, ...]) -> None:
+    """Show the seconds and bytes of every operator of SPEC, and where they come from."""
+    from parplan import api
+    from parplan.costs import cost_table
+    from parplan.figures import Table
+    from parplan.terminal import render, shown
+
+    ready = api.prepare(spec, overrides=overrides, plugins=settings.plugins)
+    rows = [
+        (r.operator, r.mode, r.device_kind, seconds_text(r.seconds), f"{r.flops:.4g}",
+         bytes_text(r.input_bytes), bytes_text(r.output_bytes), bytes_text(r.parameter_bytes),
+         bytes_text(r.workspace_bytes), r.formula, r.source)
+        for r in cost_table(ready.problem)
+    ]  # fmt: skip
+    columns = ("operator", "mode", "device", "seconds", "FLOP", "reads", "writes", "parameters",
+               "workspace", "formula", "source")  # fmt: skip
+    emit(render([shown(Table("", columns, rows, 3))], colour=colour_wanted()))
+
+
+@click.command("import")
+@click.argument("kind")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the graph goes.")
+@click.option(
+    "--set", "options", multiple=True, metavar="NAME=VALUE", help="An option of the importer."
+)
+@plugin_option
+@click.pass_obj
+def import_command(
+    settings: Settings, kind: str, file: Path, output: Path | None, options: tuple[str, ...]
+) -> None:
+    """Read the model in FILE as KIND ('parplan plugins' lists them) and write it as JSON."""
+    from parplan import api
+    from parplan.files import write_text
+    from parplan.structuring import make_converter
+
+    graph = api.import_model(kind, file, _options(options), plugins=settings.plugins)
+    text = json.dumps(make_converter().unstructure(graph), indent=1) + "\n"
+    if output is None:
+        emit(text.rstrip("\n"))
+        return
+    write_text(output, text)
+    emit(f"{output}: {len(graph.operators)} operators, {len(graph.tensors)} tensors")
+
+
+def _options(given: tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise InputError(f"'{text}' is no option; write NAME=VALUE", key="--set")
+        found[name] = yaml.safe_load(value)
+    return found
+
+
+@click.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of a spec file, for editors and validators."""
+    from parplan.spec_schema import spec_schema
+
+    emit(json.dumps(spec_schema(), indent=2))
+
+
+@click.command("init")
+@click.argument("file", type=click.Path(path_type=Path), default=Path("spec.yaml"))
+def init_command(file: Path) -> None:
+    """Write a first spec into FILE (spec.yaml), ready to be planned and changed."""
+    from parplan.files import write_text
+    from parplan.spec_schema import example_spec
+
+    if file.exists():
+        raise InputError("already exists; name another file or remove it", file=str(file))
+    write_text(file, example_spec())
+    emit(f"{file}: written; now run: parplan plan {file}")
+
+
+@click.command("new-plugin")
+@click.argument("name")
+@click.argument("directory", type=click.Path(path_type=Path), required=False)
+def new_plugin_command(name: str, directory: Path | None) -> None:
+    """Write a small distribution with a constraint named NAME, its test and its README."""
+    from parplan.new_plugin import write_plugin
+
+    for path in write_plugin(name, directory or Path(f"parplan-{name}")):
+        emit(str(path))

@@ -1,0 +1,168 @@
+"""The figures of a plan, computed once for terminal, HTML report and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from parplan.plans import Plan
+from parplan.reporting import Summary, bound_text, memory_over_time, summary
+from parplan.schedule import Column
+from parplan.text import bytes_text, percent_text, seconds_text, value_text
+
+
+@frozen(eq=False)
+class PlanFigures:
+    """A plan with everything that is shown of it.
+
+    Attributes
+    ----------
+    unit
+        Of the first objective; empty if not known.
+    uses
+        Time, memory, links and work.
+    memory
+        Of each device: (ticks, bytes in use from then on).
+    """
+
+    plan: Plan
+    unit: str
+    uses: Summary
+    memory: tuple[tuple[Column, Any], ...]
+
+
+@frozen
+class Table:
+    """Text in rows and columns; the first ``left`` columns are names, the others figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...] = field(converter=tuple)
+    left: int = 1
+
+
+def figures_of(plan: Plan, unit: str) -> PlanFigures:
+    """Return the figures of a plan whose schedule holds."""
+    devices = plan.problem.cluster.devices
+    memory = tuple(memory_over_time(plan.schedule, device.name) for device in devices)
+    return PlanFigures(plan, unit, summary(plan.schedule), memory)
+
+
+def json_figures(figures: PlanFigures) -> dict[str, Any]:
+    """Return the object that ``parplan plan --json`` prints.
+
+    ``device_utilisation`` is the busy share of each device, ``bubble`` the mean of the rest,
+    ``peak_memory`` in bytes.
+    """
+    plan, uses = figures.plan, figures.uses
+    interrupted = bool(plan.provenance.get("interrupted"))
+    return {
+        "status": "interrupted" if interrupted else plan.status,
+        "objective": plan.value,
+        "bound": None if plan.bound is None else plan.bound.value,
+        "bound_scope": None if plan.bound is None else plan.bound.scope,
+        "gap": plan.gap,
+        "seconds": plan.provenance.get("seconds"),
+        "solver": plan.solver,
+        "device_utilisation": {device.name: 1.0 - device.bubble for device in uses.devices},
+        "bubble": uses.bubble,
+        "peak_memory": {device.name: device.peak_bytes for device in uses.devices},
+    }
+
+
+def headline(figures: PlanFigures) -> list[tuple[str, str]]:
+    """Return (name, text) of what matters most: values, bound, gap, status, solver."""
+    plan, unit = figures.plan, figures.unit
+    first = next(iter(plan.objectives))
+    rows = [
+        (name, value_text(value, unit if name == first else ""))
+        for name, value in plan.objectives.items()
+    ]
+    if plan.bound is not None:
+        rows.append(("bound", value_text(plan.bound.value, unit)))
+    rows += [("gap", percent_text(plan.gap)), ("bubble", percent_text(figures.uses.bubble))]
+    if figures.uses.utilization is not None:
+        rows.append(("utilization", percent_text(figures.uses.utilization)))
+    return [*rows, ("status", plan.status), ("found by", plan.solver or "-")]
+
+
+def proof_text(figures: PlanFigures) -> str:
+    """Return one sentence on what is proven, and by what."""
+    plan = figures.plan
+    if plan.bound is None:
+        return "Nothing is proven yet about how much better another plan could be."
+    value = value_text(plan.bound.value, figures.unit)
+    source = bound_text(plan.bound)
+    if plan.gap == 0:
+        return f"Proven: no plan of this problem does better ({source})."
+    return f"Proven: no plan of this problem does better than {value} ({source})."
+
+
+def device_table(figures: PlanFigures) -> Table:
+    """Return a row per device."""
+    columns = ("device", "kind", "busy", "bubble", "peak memory", "of usable", "parameters")
+    rows = []
+    devices = figures.plan.problem.cluster.devices
+    for spec, use in zip(devices, figures.uses.devices, strict=True):
+        usable = spec.usable_bytes
+        rows.append(
+            (
+                spec.name,
+                spec.kind,
+                percent_text(1.0 - use.bubble),
+                percent_text(use.bubble),
+                bytes_text(use.peak_bytes),
+                "no limit" if usable is None else percent_text(use.peak_bytes / usable),
+                bytes_text(use.parameter_bytes),
+            )
+        )
+    return Table("Devices", columns, rows, 2)
+
+
+def link_table(figures: PlanFigures) -> Table:
+    """Return a row per link that carries anything."""
+    columns = ("link", "from", "to", "held", "share of the time", "moved")
+    rows = []
+    whole = figures.uses.makespan_s
+    links = figures.plan.problem.cluster.links
+    for spec, use in zip(links, figures.uses.links, strict=True):
+        if use.busy_s > 0 or use.bytes > 0:
+            available = whole * (spec.capacity or 1)
+            share = use.busy_s / available if available > 0 and spec.capacity else None
+            held, moved = seconds_text(use.busy_s), bytes_text(use.bytes)
+            rows.append((spec.name, spec.source, spec.target, held, percent_text(share), moved))
+    return Table("Links", columns, rows, 3)
+
+
+def baseline_table(figures: PlanFigures) -> Table:
+    """Return a row per hand-made schedule, the plan first; no row if there are none."""
+    columns = ("schedule", "split", "makespan", "bubble", "peak memory", "gap", "note")
+    title = "Hand-made schedules under the same costs and rules"
+    plan, uses = figures.plan, figures.uses
+    known: Sequence[Mapping[str, Any]] = plan.provenance.get("baselines") or ()
+    if not known:
+        return Table(title, columns, ())
+    peak = max(device.peak_bytes for device in uses.devices)
+    ours = ("this plan", "", seconds_text(uses.makespan_s), percent_text(uses.bubble),
+            bytes_text(peak), percent_text(plan.gap), "")  # fmt: skip
+    return Table(title, columns, (ours, *(_baseline(row) for row in known)), 2)
+
+
+def _baseline(row: Mapping[str, Any]) -> tuple[str, ...]:
+    def shown(key: str, text: Any) -> str:
+        value = row.get(key)
+        return "-" if value is None else text(value)
+
+    peak = row.get("peak_memory_bytes")
+    most = max(peak.values()) if isinstance(peak, Mapping) and peak else peak
+    return (
+        str(row.get("name", "")),
+        str(row.get("split", "")),
+        shown("makespan_s", seconds_text),
+        shown("bubble", percent_text),
+        "-" if not isinstance(most, int | float) else bytes_text(most),
+        shown("gap", percent_text),
+        str(row.get("note", "")),
+    )

@@ -1,0 +1,1 @@
+"""A plan for the eye: the HTML report and the trace."""
