@@ -267,7 +267,7 @@ class Problem:
             return None
         index = [self.cluster.link_index[name] for name in route.links]
         links = [self.cluster.links[i] for i in index]
-        slow = self._transfer_slowdown(source, target)
+        slow = self.transfer_slowdown(source, target)
         latency = ticks_up(sum(k.latency_s for k in links), self.tick_s)
         if not route.store_and_forward:
             narrowest = min((k.bandwidth for k in links), default=math.inf)
@@ -281,7 +281,8 @@ class Problem:
             offset += ticks
         return TransferTiming(tuple(found), offset, offset + latency)
 
-    def _transfer_slowdown(self, source: int, target: int) -> float:
+    def transfer_slowdown(self, source: int, target: int) -> float:
+        """Return the factor on a transfer's time, from the engines it holds at both ends."""
         factor = 1.0
         for device, engine in zip((source, target), self.cluster.transfer_engines, strict=True):
             if engine is not None:

@@ -1,0 +1,5 @@
+"""Combinatorial lower bounds of the makespan."""
+
+from parplan.search.bounds.combine import bounds_for_assignment, combinatorial_bounds
+
+__all__ = ["bounds_for_assignment", "combinatorial_bounds"]
