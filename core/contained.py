@@ -166,6 +166,7 @@ def solve_contained(
         time_limit_s=options.time_limit_s,
         label=solver,
         report=report,
+        grace_s=GRACE_S,
     )
     if outcome.value is not None:
         ended = Termination.INTERRUPTED if outcome.interrupted else outcome.value.termination

@@ -14,7 +14,7 @@ CONSTRAINTS = (
     "parplan.constraints.weights:Weights",
 )
 OBJECTIVES = ("parplan.objectives.makespan:Makespan",)
-SOLVERS: tuple[str, ...] = ()
+SOLVERS: tuple[str, ...] = ("parplan.plugins.solvers.cp_sat:CpSat",)
 IMPORTERS: tuple[str, ...] = ()
 EXPORTERS: tuple[str, ...] = ()
 STRATEGIES: tuple[str, ...] = (
