@@ -137,7 +137,7 @@ def cost_models(spec: Spec, registry: Registry) -> tuple[CostModel, ...]:
 
 
 def constraints_of(spec: Spec, graph: Graph) -> tuple[Rule, ...]:
-    """Return the spec's constraints and then the defaults that it does not name itself.
+    """Return the default constraints that the spec does not name itself, and then the spec's.
 
     Where operators share a parameter group, the constraint ``weights`` keeps them together, unless
     the spec names it with ``replicas: true``.
@@ -147,8 +147,7 @@ def constraints_of(spec: Spec, graph: Graph) -> tuple[Rule, ...]:
     if len(set(readers)) < len(readers):
         defaults = (*defaults, Rule(WEIGHTS))
     said = {rule.name for rule in spec.constraints}
-    # The spec's come first, so that their positions are those of the file.
-    return (*spec.constraints, *(rule for rule in defaults if rule.name not in said))
+    return (*(rule for rule in defaults if rule.name not in said), *spec.constraints)
 
 
 def share_modes(graph: Graph) -> Graph:

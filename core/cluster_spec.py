@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from parplan.errors import InputError
 from parplan.hardware import Cluster, Device, Link, Route
+from parplan.presets import device_preset, link_preset
 from parplan.structuring import did_you_mean
 
 FABRIC = "fabric"
@@ -63,8 +64,6 @@ class DeviceSpec:
         shared.setdefault("reserve_bytes", reserve_bytes)
         try:
             if self.preset:
-                from parplan.presets import device_preset
-
                 base = attrs.evolve(device_preset(self.preset), **shared)
             else:
                 base = Device(name="device", **shared)
@@ -204,6 +203,7 @@ def build_cluster(spec: ClusterSpec) -> Cluster:
     explicit = [
         link for i, entry in enumerate(spec.links) for link in entry.build(f"cluster.links[{i}]")
     ]
+    _check_ends(spec, [d.name for d in devices], [s for part in parts for s in part.switches])
     try:
         return Cluster(
             name=spec.name,
@@ -217,6 +217,26 @@ def build_cluster(spec: ClusterSpec) -> Cluster:
         )
     except InputError as error:
         raise error.located(key="cluster") from None
+
+
+def _check_ends(spec: ClusterSpec, devices: list[str], switches: list[str]) -> None:
+    """Raise InputError, with its key, for a name of a device or switch that is not there."""
+    points = [*devices, *spec.switches, *switches]
+    named: list[tuple[str, str, list[str]]] = []
+    for i, link in enumerate(spec.links):
+        named += [(f"links[{i}].source", link.source, points)]
+        named += [(f"links[{i}].target", link.target, points)]
+    for i, route in enumerate(spec.routes):
+        named += [(f"routes[{i}].source", route.source, devices)]
+        named += [(f"routes[{i}].target", route.target, devices)]
+    for i, group in enumerate(spec.groups):
+        named += [(f"groups[{i}][{j}]", name, devices) for j, name in enumerate(group)]
+    for key, name, known in named:
+        if name not in known:
+            what = "device" if known is devices else "device or switch"
+            raise InputError(
+                f"no {what} is named '{name}'; {did_you_mean(name, known)}", key=f"cluster.{key}"
+            )
 
 
 def _topology(spec: ClusterSpec, nodes: Mapping[str, list[str]]) -> Iterator[_Part]:
@@ -293,8 +313,6 @@ def _link(spec: ChannelSpec | LinkSpec, name: str, source: str, target: str, key
     }
     try:
         if spec.preset:
-            from parplan.presets import link_preset
-
             base = link_preset(spec.preset)
             return attrs.evolve(base, name=name, source=source, target=target, **figures)
         if spec.bandwidth is None:

@@ -133,6 +133,13 @@ class Spec:
 
     def locate(self, error: InputError) -> InputError:
         """Return an error with the file and line of its key, or the override that set it."""
+        for section in ("constraints", "objectives"):
+            # Rules are keyed by name, since defaults shift their positions.
+            for position, rule in enumerate(getattr(self, section)):
+                key = f"{section}.{rule.name}"
+                if error.key is not None and f"{error.key}.".startswith(f"{key}."):
+                    place = f"{section}[{position}].{rule.name}{error.key[len(key) :]}"
+                    error = type(error)(error.message, file=error.file, line=error.line, key=place)
         return _locate(error, self.document, self.overrides)
 
     @property

@@ -37,9 +37,8 @@ _SEQUENCES = (tuple, list, set, frozenset, collections.abc.Sequence, collections
 _MAPPINGS = (dict, collections.abc.Mapping)
 
 
-@functools.cache
 def make_converter() -> cattrs.Converter:
-    """Return the converter of files: it refuses unknown keys and reads quantities with units."""
+    """Return a converter for files: it refuses unknown keys and reads quantities with units."""
     converter = cattrs.Converter(forbid_extra_keys=True, omit_if_default=True)
     plain: tuple[tuple[type, Any], ...] = (
         (int, _whole),
@@ -62,7 +61,17 @@ def make_converter() -> cattrs.Converter:
     return converter
 
 
-def structure(data: Any, cls: type[T], *, key: str = "", file: str | None = None) -> T:
+_converter = functools.cache(make_converter)  # made once: it compiles code for each class
+
+
+def structure(
+    data: Any,
+    cls: type[T],
+    *,
+    key: str = "",
+    file: str | None = None,
+    converter: cattrs.Converter | None = None,
+) -> T:
     """Return ``cls`` made from plain data.
 
     Raises
@@ -71,9 +80,9 @@ def structure(data: Any, cls: type[T], *, key: str = "", file: str | None = None
         With the dotted key path of the first fault, and a did-you-mean for an unknown key.
     """
     try:
-        if data == {} and not attrs.has(cls):
+        if data == {} and isinstance(cls, type) and not attrs.has(cls):
             return cls()  # a plugin without options may be any class
-        return make_converter().structure(data, cls)
+        return (converter or _converter()).structure(data, cls)
     except RecursionError:
         raise InputError("is nested too deeply", key=key or None, file=file) from None
     except Exception as error:
