@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from attrs import field, frozen
+from attrs import frozen
 
 from parplan.contracts import Strategy
 from parplan.pipeline import Pass, PassKind, PipelineShape
@@ -222,10 +222,18 @@ class Finisher:
     """Turns candidates into schedules of the fine problem."""
 
     placer: Placer
-    modes: Mapping[int, int] = field(factory=dict)
+
+    def expand(self, candidate: Candidate) -> Schedule:
+        """Return the fine schedule with every task at its time inside its merged task."""
+        fine, starts = self._starts(candidate)
+        return fine.schedule(starts)
 
     def finish(self, candidate: Candidate) -> Schedule:
-        """Return the fine schedule: expanded, then tightened with the same orders if that helps."""
+        """Return the fine schedule, tightened with the same orders where that helps."""
+        fine, starts = self._starts(candidate)
+        return fine.schedule(tighten(fine, starts))
+
+    def _starts(self, candidate: Candidate) -> tuple[Network, list[int]]:
         prepared = candidate.prepared
         coarse = prepared.coarse
         fine = build_network(coarse.fine, self.placer.rules, coarse.fine_assignment)
@@ -233,8 +241,7 @@ class Finisher:
         moves = coarse.expand_transfers(prepared.network, candidate.starts)
         starts = [tasks[key] for key in fine.tasks]
         starts += [moves[t, m, target] for t, m, _, target in fine.transfers]
-        tightened = tighten(fine, starts)
-        return fine.schedule(tightened)
+        return fine, starts
 
 
 def tighten(network: Network, starts: Sequence[int]) -> Sequence[int]:

@@ -1,0 +1,137 @@
+"""The best checked schedule so far, the best bound, and the news about both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from parplan.checking import check_schedule
+from parplan.contracts import Objective, Progress, Report, Violation
+from parplan.errors import ParplanError, PluginError
+from parplan.plans import Bound
+from parplan.rules import Rules
+from parplan.schedule import Schedule
+
+EQUAL = 1e-9
+"""Objective values this close, relatively, are equal."""
+
+
+class Incumbent:
+    """Keeps the best schedule that passed the check; everything else is told, and dropped.
+
+    Attributes
+    ----------
+    schedule, values, found_by
+        The best, the value of each objective, and what found it; None before there is one.
+    history
+        (seconds, value, found by) of each improvement.
+    rejected
+        (found by, first violation) of each schedule that the check refused.
+    """
+
+    def __init__(self, rules: Rules, report: Report | None = None) -> None:
+        self.rules = rules
+        self.schedule: Schedule | None = None
+        self.values: tuple[float, ...] = ()
+        self.found_by = ""
+        self.history: list[tuple[float, float, str]] = []
+        self.rejected: list[tuple[str, Violation]] = []
+        self.bounds: list[Bound] = []
+        self.started = time.monotonic()
+        self._report = report
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the search began."""
+        return time.monotonic() - self.started
+
+    def offer(self, schedule: Schedule, found_by: str) -> bool:
+        """Take a schedule if it is better and passes the check; return whether it was taken."""
+        values = tuple(_value(o, schedule) for o in self.rules.objectives)
+        if self.schedule is not None and not self._is_better(values):
+            return False
+        violations = check_schedule(schedule, self.rules)
+        if violations:
+            self.rejected.append((found_by, violations[0]))
+            self.tell("check", f"a schedule of {found_by} was dropped: {violations[0].message}")
+            return False
+        self.schedule, self.values, self.found_by = schedule, values, found_by
+        self.history.append((self.seconds, values[0], found_by))
+        self.tell(found_by)
+        return True
+
+    def _is_better(self, values: Sequence[float]) -> bool:
+        for objective, new, old in zip(self.rules.objectives, values, self.values, strict=True):
+            gain = new - old if objective.maximize else old - new
+            if abs(gain) > EQUAL * max(abs(new), abs(old)):
+                return gain > 0
+        return False
+
+    def add_bounds(self, bounds: Sequence[Bound]) -> None:
+        """Take note of bounds on the first objective.
+
+        A solver's bound beyond the incumbent cannot be true: it is told and dropped.
+        """
+        for bound in bounds:
+            if bound.scope == "problem" and bound.claimed and self._contradicts(bound):
+                self.tell("bound", f"{bound.source} claims {bound.value:g}, which is refuted")
+                continue
+            self.bounds.append(bound)
+        self.tell("bound")
+
+    def _contradicts(self, bound: Bound) -> bool:
+        if self.schedule is None:
+            return False
+        over = bound.value - self.values[0]
+        if self.rules.objectives[0].maximize:
+            over = -over
+        return over > 1e-6 * max(abs(self.values[0]), 1e-300)
+
+    @property
+    def bound(self) -> Bound | None:
+        """The best bound of the whole problem."""
+        known = [b for b in self.bounds if b.scope == "problem"]
+        pick = min if self.rules.objectives[0].maximize else max
+        return pick(known, key=lambda b: b.value, default=None)
+
+    @property
+    def gap(self) -> float:
+        """Relative gap of incumbent and bound; infinite while one of the two is missing."""
+        bound = self.bound
+        if self.schedule is None or bound is None:
+            return float("inf")
+        value = self.values[0]
+        if abs(value - bound.value) <= EQUAL * max(abs(value), abs(bound.value)):
+            return 0.0
+        return abs(value - bound.value) / max(abs(value), 1e-300)
+
+    def tell(self, stage: str, message: str = "") -> None:
+        """Report progress."""
+        if self._report is not None:
+            bound = self.bound
+            self._report(
+                Progress(
+                    stage,
+                    self.seconds,
+                    self.values[0] if self.values else None,
+                    None if bound is None else bound.value,
+                    message,
+                )
+            )
+
+    def rejections(self) -> list[dict[str, Any]]:
+        """Return what the check refused, for the plan's provenance."""
+        return [{"found_by": by, "rule": v.rule, "message": v.message} for by, v in self.rejected]
+
+
+def _value(objective: Objective, schedule: Schedule) -> float:
+    """Return an objective's value; whatever the plugin raises names it."""
+    try:
+        return float(objective.value(schedule))
+    except ParplanError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"raised {type(error).__name__}: {error}", plugin=objective.name, hook="value"
+        ) from error

@@ -1,0 +1,224 @@
+"""The search: bounds, baselines, heuristics and exact solves around one incumbent."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import parplan
+from parplan.contracts import Report, Strategy
+from parplan.errors import LimitError
+from parplan.options import SearchOptions
+from parplan.plans import Bound, Plan
+from parplan.problem import Problem
+from parplan.registry import Registry
+from parplan.rounding import rounding_report
+from parplan.rules import Rules
+from parplan.search import exact
+from parplan.search.baselines import baseline_row, baselines, is_pipeline
+from parplan.search.blocks import find_blocks
+from parplan.search.bounds import combinatorial_bounds
+from parplan.search.evaluation import Candidate, Finisher
+from parplan.search.heuristics import first_candidates, improved_candidates
+from parplan.search.incumbent import Incumbent
+from parplan.search.placement import Placer
+
+BASELINE_SHARE = 0.2
+"""Part of the time limit that the hand-made schedules may use."""
+
+FIRST_SHARE = 0.25
+"""Part of the time limit in which starting placements are tried."""
+
+
+def search(
+    problem: Problem,
+    rules: Rules,
+    registry: Registry,
+    options: SearchOptions,
+    report: Report | None = None,
+) -> Plan:
+    """Return the best checked plan found within the limit, with its bound.
+
+    Small problems are solved exactly from a heuristic start; large ones by placements, list
+    schedules and local search. Ctrl-C ends the search and keeps the incumbent
+    (``provenance["interrupted"]``).
+
+    Raises
+    ------
+    InfeasibleError
+        If no plan exists, with what clashes.
+    LimitError
+        If the limit, or Ctrl-C, came before any plan.
+    SolverError
+        If the solver asked for is missing or failed, and nothing else could serve.
+    """
+    engine = exact.choose(problem, rules, registry, options)
+    incumbent = Incumbent(rules, report)
+    notes: dict[str, Any] = {"baselines": [], "interrupted": False}
+    deadline = incumbent.started + options.time_limit_s
+    try:
+        _search(problem, rules, registry, options, engine, incumbent, deadline, notes)
+    except KeyboardInterrupt:
+        notes["interrupted"] = True
+    if incumbent.schedule is None:
+        why = "Ctrl-C" if notes["interrupted"] else f"the limit of {options.time_limit_s:g} s"
+        refused = "".join(f"; {r['message']}" for r in incumbent.rejections()[:1])
+        raise LimitError(
+            f"{why} came before any plan was found{refused}; give more time with --time-limit"
+        )
+    return _plan(problem, rules, options, engine, incumbent, notes)
+
+
+def _search(
+    problem: Problem,
+    rules: Rules,
+    registry: Registry,
+    options: SearchOptions,
+    engine: exact.Engine,
+    incumbent: Incumbent,
+    deadline: float,
+    notes: dict[str, Any],
+) -> None:
+    """Fill the incumbent; every stage stops when the gap is closed."""
+    incumbent.add_bounds(first_bounds(problem, rules))
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    limit = options.time_limit_s
+    first_share = FIRST_SHARE if not engine.exact else 0.1
+    candidates: list[Candidate] = []
+    for name, candidate in first_candidates(placer, incumbent.started + first_share * limit):
+        candidates.append(candidate)
+        if candidate.makespan == min(c.makespan for c in candidates):
+            incumbent.offer(Finisher(placer).finish(candidate), name)
+    if is_pipeline(placer):
+        until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
+        _baselines(placer, rules, registry, options, incumbent, candidates, until, notes)
+    if engine.exact and incumbent.gap > options.gap:
+        exact.solve(problem, rules, registry, options, engine, incumbent, deadline)
+    elif candidates and incumbent.gap > options.gap:
+        target = _target(problem, incumbent, options)
+        for candidate in improved_candidates(placer, candidates, deadline, options.seed, target):
+            incumbent.offer(Finisher(placer).finish(candidate), "local search")
+
+
+def _baselines(
+    placer: Placer,
+    rules: Rules,
+    registry: Registry,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    candidates: list[Candidate],
+    until: float,
+    notes: dict[str, Any],
+) -> None:
+    recipes = [_recipe(entry.value) for entry in registry.strategies.values()]
+    bound = incumbent.bound
+    is_makespan = problem_minimises_makespan(placer.problem)
+    for baseline in baselines(placer, recipes, until, options.seed):
+        value = bound.value if bound is not None and is_makespan else None
+        notes["baselines"].append(baseline_row(placer, rules, baseline, value))
+        if baseline.candidate is not None:
+            candidates.append(baseline.candidate)
+            schedule = Finisher(placer).finish(baseline.candidate)
+            incumbent.offer(schedule, f"{baseline.name} on the {baseline.split} split")
+
+
+def _recipe(cls: type[Strategy]) -> Strategy:
+    return cls()
+
+
+def problem_minimises_makespan(problem: Problem) -> bool:
+    """Return whether the first objective is the makespan."""
+    return problem.objectives[0].name == "makespan"
+
+
+def first_bounds(problem: Problem, rules: Rules) -> list[Bound]:
+    """Return the combinatorial bounds on the first objective."""
+    if problem_minimises_makespan(problem):
+        return list(combinatorial_bounds(problem, rules))
+    value = rules.objectives[0].bound(problem)
+    return [] if value is None else [Bound(value, source=f"{rules.objectives[0].name} bound")]
+
+
+def _target(problem: Problem, incumbent: Incumbent, options: SearchOptions) -> int:
+    """Makespan in ticks at which the gap asked for is reached."""
+    bound = incumbent.bound
+    if bound is None or not problem_minimises_makespan(problem):
+        return 0
+    return int(bound.value / (1 - options.gap) / problem.tick_s + 0.5)
+
+
+def describe(
+    problem: Problem, rules: Rules, registry: Registry, options: SearchOptions
+) -> Mapping[str, Any]:
+    """Return what a search would face: sizes, bounds, and which engine; for ``--dry-run``."""
+    engine = exact.choose(problem, rules, registry, options)
+    blocks = find_blocks(problem, rules)
+    bounds = first_bounds(problem, rules)
+    return {
+        "problem": problem.name,
+        "operators": len(problem.graph.operators),
+        "tensors": len(problem.graph.tensors),
+        "devices": len(problem.cluster.devices),
+        "links": len(problem.cluster.links),
+        "microbatches": problem.workload.microbatches,
+        "tasks": problem.task_count,
+        "blocks": len(blocks),
+        "intervals": engine.intervals,
+        "engine": engine.description,
+        "tick_s": problem.tick_s,
+        "bounds": [{"source": b.source, "value": b.value} for b in bounds],
+    }
+
+
+def _plan(
+    problem: Problem,
+    rules: Rules,
+    options: SearchOptions,
+    engine: exact.Engine,
+    incumbent: Incumbent,
+    notes: Mapping[str, Any],
+) -> Plan:
+    assert incumbent.schedule is not None  # search() raised otherwise
+    names = [rule.name for rule in problem.objectives]
+    rounding = rounding_report(problem)
+    return Plan(
+        problem=problem,
+        schedule=incumbent.schedule,
+        objectives=dict(zip(names, incumbent.values, strict=True)),
+        bound=incumbent.bound,
+        status="optimal" if incumbent.gap == 0 else "feasible",
+        solver=incumbent.found_by,
+        provenance={
+            **notes,
+            "engine": engine.description,
+            "seconds": incumbent.seconds,
+            "options": {
+                "solver": options.solver,
+                "time_limit_s": options.time_limit_s,
+                "gap": options.gap,
+                "workers": options.workers,
+                "seed": options.seed,
+            },
+            "history": [list(row) for row in incumbent.history],
+            "rejected": incumbent.rejections(),
+            "bounds": [
+                {"source": b.source, "value": b.value, "scope": b.scope, "claimed": b.claimed}
+                for b in incumbent.bounds
+            ],
+            "rounding": {"tick_s": rounding.tick_s, "makespan_part": rounding.makespan_part},
+            "versions": _versions(),
+        },
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"parplan": parplan.__version__, "python": platform.python_version()}
+    for name in ("pyomo", "ortools", "highspy", "numpy", "networkx"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,107 @@
+"""Contiguous splits: which devices follow one another along the model, and where to cut."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parplan.search.placement import Placement, Placer
+
+MOST_ORDERS = 24
+"""Device orders tried at most: all permutations of up to four kinds."""
+
+
+def device_orders(placer: Placer) -> list[tuple[int, ...]]:
+    """Return orders of the devices: equal ones stay together, the kinds in every order.
+
+    A kind here is a run of devices of the cluster's list with the same kind. Slow devices are left
+    out where there are fewer blocks than devices.
+    """
+    devices = placer.problem.cluster.devices
+    usable = set().union(*placer.devices_of)
+    runs = [
+        tuple(d for d in run if d in usable)
+        for _, run in itertools.groupby(range(len(devices)), key=lambda d: devices[d].kind)
+    ]
+    runs = [run for run in runs if run]
+    orders: dict[tuple[int, ...], None] = {}
+    for permutation in itertools.islice(itertools.permutations(runs), MOST_ORDERS):
+        orders[tuple(d for run in permutation for d in run)] = None
+    limit = len(placer.blocks)
+    fastest = sorted(usable, key=lambda d: sum(row.get(d, np.inf) for row in placer.loads))
+    keep = set(fastest[:limit])
+    return list(dict.fromkeys(tuple(d for d in order if d in keep) for order in orders))
+
+
+def stage_patterns(
+    placer: Placer, order: Sequence[int], most_chunks: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield (name, device of each stage): one way, loops, V's, and loops inside each kind."""
+    devices = placer.problem.cluster.devices
+    runs = [tuple(run) for _, run in itertools.groupby(order, key=lambda d: devices[d].kind)]
+    yield "one way", tuple(order)
+    for chunks in range(2, most_chunks + 1):
+        if chunks * len(order) > len(placer.blocks):
+            return
+        yield f"loop of {chunks}", tuple(order) * chunks
+        if chunks % 2 == 0:
+            legs = (tuple(order), tuple(reversed(order))) * (chunks // 2)
+            yield f"V of {chunks}", tuple(d for leg in legs for d in leg)
+        if len(runs) > 1:
+            yield f"inner loops of {chunks}", tuple(d for run in runs for d in run * chunks)
+
+
+def split(placer: Placer, stages: Sequence[int]) -> Placement | None:
+    """Return the contiguous split over stages with the least largest load; None if none fits.
+
+    A device with several stages gives each the same share, so stage loads count that many times.
+    Dynamic programming over cuts: O(stages x blocks^2), vectorised.
+    """
+    count = len(placer.blocks)
+    chunks = {d: stages.count(d) for d in set(stages)}
+    costs = {d: _range_costs(placer, d, chunks[d]) for d in chunks}
+    best = np.full(count + 1, np.inf)
+    best[0] = 0.0
+    cuts: list[NDArray[np.int64]] = []
+    for device in stages:
+        table = np.maximum(best[:, None], costs[device])
+        cuts.append(table.argmin(axis=0))
+        best = table.min(axis=0)
+    if not np.isfinite(best[count]):
+        return None
+    row = [0] * count
+    end = count
+    for device, cut in zip(reversed(stages), reversed(cuts), strict=True):
+        start = int(cut[end])
+        row[start:end] = [device] * (end - start)
+        end = start
+    return (tuple(row),) * placer.problem.workload.group_count
+
+
+def uniform_split(placer: Placer, stages: Sequence[int]) -> Placement | None:
+    """Return the split people start from: as many blocks on each stage, whatever they cost."""
+    count = len(placer.blocks)
+    edges = [round(count * s / len(stages)) for s in range(len(stages) + 1)]
+    row = [d for s, d in enumerate(stages) for _ in range(edges[s], edges[s + 1])]
+    if any(d not in placer.devices_of[b] for b, d in enumerate(row)):
+        return None
+    return (tuple(row),) * placer.problem.workload.group_count
+
+
+def _range_costs(placer: Placer, device: int, chunks: int) -> NDArray[np.float64]:
+    """Load of blocks i..j-1 on a device, times its chunks, as ``[i, j]``; inf where impossible."""
+    count = len(placer.blocks)
+    loads = np.array([row.get(device, np.inf) for row in placer.loads])
+    sums = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(loads), loads, 0.0))])
+    barred = np.concatenate([[0], np.cumsum(~np.isfinite(loads))])
+    bytes_held = np.concatenate([[0.0], np.cumsum(np.array(placer.parameter_bytes, dtype=float))])
+    table = (sums[None, :] - sums[:, None]) * chunks
+    table[(barred[None, :] - barred[:, None]) > 0] = np.inf
+    usable = placer.problem.cluster.devices[device].usable_bytes
+    if usable is not None:
+        table[(bytes_held[None, :] - bytes_held[:, None]) * chunks > usable] = np.inf
+    table[np.tril_indices(count + 1)] = np.inf
+    return table
