@@ -142,7 +142,7 @@ def constraints_of(spec: Spec, graph: Graph) -> tuple[Rule, ...]:
     Where operators share a parameter group, the constraint ``weights`` keeps them together, unless
     the spec names it with ``replicas: true``.
     """
-    defaults = DEFAULT_CONSTRAINTS
+    defaults: tuple[Rule, ...] = DEFAULT_CONSTRAINTS
     readers = [name for operator in graph.operators for name in operator.parameters]
     if len(set(readers)) < len(readers):
         defaults = (*defaults, Rule(WEIGHTS))
@@ -178,7 +178,7 @@ def _made(registry: Registry, kind: str, rule: Rule, key: str) -> tuple[Register
     entry = registry.get(kind, rule.name, key=key)
     cls = entry.value
     assert isinstance(cls, type)
-    made = guarded(
+    made: Any = guarded(
         entry, "options", lambda: structure(dict(rule.options), cls, key=f"{key}.{rule.name}")
     )
     return entry, made

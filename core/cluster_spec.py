@@ -9,6 +9,7 @@ per device, or with ``nics_per_node`` NICs that the node's devices share in turn
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
 from attrs import field, frozen
@@ -322,7 +323,7 @@ def _link(spec: ChannelSpec | LinkSpec, name: str, source: str, target: str, key
         raise error.located(key=key) from None
 
 
-def _given(spec: DeviceSpec, without: tuple[str, ...]) -> dict[str, object]:
+def _given(spec: DeviceSpec, without: tuple[str, ...]) -> dict[str, Any]:
     """Return the fields that a spec gives, by name."""
     return {
         f.name: value

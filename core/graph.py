@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import networkx as nx
 from attrs import field, frozen
@@ -14,7 +14,7 @@ from attrs import field, frozen
 from parplan.errors import InputError
 
 if TYPE_CHECKING:
-    Digraph = nx.DiGraph[int]
+    Digraph: TypeAlias = nx.DiGraph[int]
 else:
     Digraph = nx.DiGraph  # cannot be subscripted when cattrs resolves the annotations of Graph
 

@@ -6,8 +6,9 @@ Every file says ``format`` and ``version``; a file of another format or a newer 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from parplan import __version__
 from parplan.errors import InputError
@@ -15,6 +16,8 @@ from parplan.files import read_bytes, write_bytes
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.serialization import plan_from_data, plan_to_data, problem_from_data, problem_to_data
+
+T = TypeVar("T")
 
 PLAN_FORMAT = "parplan-plan"
 PROBLEM_FORMAT = "parplan-problem"
@@ -44,8 +47,7 @@ def load_plan(path: Path | str) -> Plan:
         Naming the file and the key at fault: no plan file, truncated, of another version, too
         large, wrong types or names.
     """
-    path = Path(path)
-    return _load(PLAN_FORMAT, "plan", path, plan_from_data)
+    return _load(PLAN_FORMAT, "plan", Path(path), plan_from_data)
 
 
 def save_problem(problem: Problem, path: Path | str) -> None:
@@ -68,7 +70,7 @@ def _save(form: str, key: str, data: dict[str, Any], path: Path) -> None:
     write_bytes(path, encoded)
 
 
-def _load(form: str, key: str, path: Path, read: Any) -> Any:
+def _load(form: str, key: str, path: Path, read: Callable[[Any], T]) -> T:
     content = _read_json(path)
     found = content.get("format") if isinstance(content, dict) else None
     if found != form:

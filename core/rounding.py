@@ -91,7 +91,7 @@ def _transfer_seconds(problem: Problem) -> Iterator[float]:
     sizes = set(_tensor_sizes(problem))
     cluster = problem.cluster
     count = range(len(cluster.devices))
-    paths: set[tuple[float, ...]] = set()
+    speeds_seen: set[float] = set()
     for source in count:
         for target in count:
             route = cluster.route(source, target) if source != target else None
@@ -101,8 +101,10 @@ def _transfer_seconds(problem: Problem) -> Iterator[float]:
             yield sum(link.latency_s for link in links)
             slow = problem.transfer_slowdown(source, target)
             speeds = [link.bandwidth / slow for link in links]
-            paths.update(speeds if route.store_and_forward else [min(speeds, default=math.inf)])
-    for speed in paths:
+            speeds_seen.update(
+                speeds if route.store_and_forward else [min(speeds, default=math.inf)]
+            )
+    for speed in speeds_seen:
         for size in sizes:
             yield size / speed
 
@@ -117,9 +119,9 @@ def _tensor_sizes(problem: Problem) -> Iterator[int]:
                 examples.setdefault(size, (tensor, mode))
     for tensor, mode in examples.values():
         for microbatch in _one_microbatch_per_scale(problem):
-            size = problem.tensor_bytes(tensor, mode, microbatch)
-            if size is not None:
-                yield size
+            scaled = problem.tensor_bytes(tensor, mode, microbatch)
+            if scaled is not None:
+                yield scaled
 
 
 def least_makespan_s(problem: Problem) -> float:

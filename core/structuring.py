@@ -51,10 +51,10 @@ def make_converter() -> cattrs.Converter:
     for cls, hook in plain:
         converter.register_structure_hook(cls, hook)
     converter.register_structure_hook_func(
-        lambda cls: get_origin(cls) in _SEQUENCES, functools.partial(_sequence, converter.structure)
+        _is_sequence, functools.partial(_sequence, converter.structure)
     )
     converter.register_structure_hook_func(
-        lambda cls: get_origin(cls) in _MAPPINGS, functools.partial(_mapping, converter.structure)
+        _is_mapping, functools.partial(_mapping, converter.structure)
     )
     converter.register_structure_hook_factory(attrs.has, lambda cls: _class_hook(cls, converter))
     converter.register_structure_hook(Rule, _rule)
@@ -136,6 +136,16 @@ def keys_of(cls: Any) -> list[str]:
 
 def _join(key: str, part: str) -> str:
     return f"{key}.{part}" if key else part
+
+
+def _is_sequence(cls: Any) -> bool:
+    origin: Any = get_origin(cls)
+    return origin in _SEQUENCES
+
+
+def _is_mapping(cls: Any) -> bool:
+    origin: Any = get_origin(cls)
+    return origin in _MAPPINGS
 
 
 def _class_hook(cls: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
