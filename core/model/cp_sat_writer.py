@@ -15,7 +15,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from parplan.errors import SolverError
-from parplan.model.guards import check_guards, component, intervals_of
+from parplan.model.guards import component, intervals_of
 from parplan.model.terms import AtMostOne, Before, Cumulative, Interval, NoOverlap, recorded, split
 
 SOLVER = "cp-sat"
@@ -102,11 +102,8 @@ def write_cp_sat(model: Any) -> CpSatModel:
     Raises
     ------
     SolverError
-        If CP-SAT cannot take a component; names it and its plugin.
-    PluginError
-        If a plugin's row binds intervals that may be absent.
+        If CP-SAT cannot take a component; names it and its rule.
     """
-    check_guards(model)
     writer = _Writer()
     writer.check_components(model)
     writer.write_rows(model)

@@ -8,7 +8,7 @@ import pyomo.environ as pyo
 import pytest
 from ortools.sat.python import cp_model
 
-from parplan.errors import PluginError, SolverError
+from parplan.errors import SolverError
 from parplan.model.cp_sat_writer import CpSatModel, write_cp_sat
 from parplan.model.terms import (
     RULE,
@@ -95,7 +95,7 @@ def test_decimal_coefficients_are_scaled_exactly() -> None:
 def test_fractions_without_an_exact_scale_are_refused_by_name() -> None:
     model = _model(1)
     model.rule.watts = pyo.Constraint(expr=model.makespan / 3 + model.on[0] >= 1)
-    with pytest.raises(SolverError, match=r"'rule\.watts' of plugin 'power'.*fraction"):
+    with pytest.raises(SolverError, match=r"'rule\.watts' of rule 'power'.*fraction"):
         write_cp_sat(model)
 
 
@@ -141,19 +141,19 @@ def test_variables_that_cp_sat_cannot_have_are_refused_by_name(variable: Any, wo
     model = _model()
     model.rule.power = variable.clone() if hasattr(variable, "clone") else variable
     model.rows.add(model.makespan >= model.rule.power)
-    with pytest.raises(SolverError, match=rf"'rule\.power' of plugin 'power'.*{words}"):
+    with pytest.raises(SolverError, match=rf"'rule\.power' of rule 'power'.*{words}"):
         write_cp_sat(model)
 
 
 def test_nonlinear_rows_and_unknown_components_are_refused_by_name() -> None:
     model = _model()
     model.rule.row = pyo.Constraint(expr=model.makespan * model.makespan >= 4)
-    with pytest.raises(SolverError, match=r"'rule\.row' of plugin 'power' is not linear"):
+    with pytest.raises(SolverError, match=r"'rule\.row' of rule 'power' is not linear"):
         write_cp_sat(model)
     model = _model()
     model.rule.choice = pyo.BooleanVar()
     model.rule.logic = pyo.LogicalConstraint(expr=model.rule.choice)
-    with pytest.raises(SolverError, match=r"LogicalConstraint 'rule\.logic' of plugin 'power'"):
+    with pytest.raises(SolverError, match=r"LogicalConstraint 'rule\.logic' of rule 'power'"):
         write_cp_sat(model)
 
 
@@ -378,32 +378,6 @@ def test_shared_times_agree_with_full_enumeration() -> None:
         return found
 
     assert _optimum(_flexible(lengths, chains)) == best()
-
-
-# -- guards ----------------------------------------------------------------------------------------
-
-
-def test_a_plugins_row_on_the_time_of_an_absent_interval_is_refused() -> None:
-    model = _model(2)
-    record(model, NoOverlap("engine", [_lasting(model, k, 3, model.on[k]) for k in range(2)]))
-    model.rule.late = pyo.Constraint(expr=model.start[1] >= 5)
-    with pytest.raises(PluginError, match=r"plugin 'power'.*'rule\.late' binds 'start\[1\]'"):
-        write_cp_sat(model)
-
-
-def test_a_guarded_row_on_an_absent_interval_is_taken() -> None:
-    model = _model(2)
-    record(model, NoOverlap("engine", [_lasting(model, k, 3, model.on[k]) for k in range(2)]))
-    model.rule.late = pyo.Constraint(expr=model.start[1] >= 5 * model.on[1])
-    model.rows.add(model.on[1] == 1)
-    model.rows.add(model.makespan >= model.start[1])
-    assert _optimum(model) == 5
-
-
-def test_times_whose_alternatives_add_up_to_one_need_no_guard() -> None:
-    model = _flexible([[3, 4], [2, 2]], [])
-    model.rule.late = pyo.Constraint(expr=model.start[1] >= 4)
-    assert _optimum(model) == 6
 
 
 # -- the way back ----------------------------------------------------------------------------------
