@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
 from parplan.plugins.manager import load_registry
 from parplan.registry import Registry
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 from hypothesis import assume
 from hypothesis import strategies as st
+
 from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Repeat, Tensor
 from parplan.hardware import Cluster, Device, Link, Route
 from parplan.problem import STEP, Alternative, Problem
