@@ -24,6 +24,7 @@ from parplan.graph import Estimate, Mode, ParameterGroup, Tensor
 from parplan.hardware import Route
 from parplan.options import SearchOptions
 from parplan.problem import Rule
+from parplan.serialization import PlanData, ProblemData
 from parplan.spec import ModelSpec, OperatorSpec, Spec
 from parplan.structuring import keys_of
 from parplan.workload import Workload
@@ -224,12 +225,21 @@ SPEC_SECTIONS = {
 }
 
 
+def keys_in(page: str, heading: str) -> list[str]:
+    """Return the keys in the first column of the table under a heading."""
+    body = section((DOCS / page).read_text(encoding="utf-8"), heading)
+    rows = re.findall(r"^\| (`.*?`) \|", body, re.MULTILINE)
+    return [key for row in rows for key in re.findall(r"`([^`]+)`", row)]
+
+
 @pytest.mark.parametrize("heading", SPEC_SECTIONS)
 def test_spec_section_names_exactly_its_keys(heading: str) -> None:
-    body = section((DOCS / "reference/spec.md").read_text(encoding="utf-8"), heading)
-    rows = re.findall(r"^\| (`.*?`) \|", body, re.MULTILINE)
-    named = [key for row in rows for key in re.findall(r"`([^`]+)`", row)]
-    assert sorted(named) == sorted(keys_of(SPEC_SECTIONS[heading]))
+    assert sorted(keys_in("reference/spec.md", heading)) == sorted(keys_of(SPEC_SECTIONS[heading]))
+
+
+@pytest.mark.parametrize(("heading", "data"), [("plan", PlanData), ("plan.problem", ProblemData)])
+def test_plan_file_section_names_exactly_its_keys(heading: str, data: type) -> None:
+    assert sorted(keys_in("reference/plan-file.md", heading)) == sorted(keys_of(data))
 
 
 def test_every_class_of_a_spec_has_its_section() -> None:
