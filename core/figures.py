@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 
+from parplan.checking.tasks import broken_rows
+from parplan.errors import InputError
 from parplan.plans import Plan
-from parplan.reporting import Summary, bound_text, memory_over_time, summary
+from parplan.reporting import Summary, bound_text, memory_profiles, summary
 from parplan.schedule import Column
 from parplan.text import bytes_text, percent_text, seconds_text, value_text
 
@@ -30,7 +34,14 @@ class PlanFigures:
     plan: Plan
     unit: str
     uses: Summary
-    memory: tuple[tuple[Column, Any], ...]
+    memory: tuple[tuple[Column, NDArray[np.float64]], ...]
+
+
+def require_whole(plan: Plan) -> None:
+    """Raise InputError if tasks or transfers are missing, doubled or unknown: nothing to draw."""
+    broken = next(broken_rows(plan.schedule), None)
+    if broken is not None:
+        raise InputError(f"the schedule is broken: {broken.message}; `parplan check` lists all")
 
 
 @frozen
@@ -44,10 +55,9 @@ class Table:
 
 
 def figures_of(plan: Plan, unit: str) -> PlanFigures:
-    """Return the figures of a plan whose schedule holds."""
-    devices = plan.problem.cluster.devices
-    memory = tuple(memory_over_time(plan.schedule, device.name) for device in devices)
-    return PlanFigures(plan, unit, summary(plan.schedule), memory)
+    """Return the figures of a plan; it may break rules, but must be whole."""
+    require_whole(plan)
+    return PlanFigures(plan, unit, summary(plan.schedule), memory_profiles(plan.schedule))
 
 
 def json_figures(figures: PlanFigures) -> dict[str, Any]:

@@ -124,6 +124,13 @@ def memory_over_time(schedule: Schedule, device: str) -> tuple[Whole, Real]:
     return _steps(Usage(Facts(schedule)).profile(_memory(device)))
 
 
+def memory_profiles(schedule: Schedule) -> tuple[tuple[Whole, Real], ...]:
+    """Return ``memory_over_time`` of every device, in the cluster's order."""
+    usage = Usage(Facts(schedule))
+    devices = schedule.problem.cluster.devices
+    return tuple(_steps(usage.profile(_memory(device.name))) for device in devices)
+
+
 def resource_profile(schedule: Schedule, rules: Rules, resource: str) -> tuple[Whole, Real]:
     """Return (ticks, levels) of a declared resource, by its name.
 

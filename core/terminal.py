@@ -77,7 +77,8 @@ def gantt_text(figures: PlanFigures) -> Text:
 
     schedule = figures.plan.schedule
     devices, links = device_rows(schedule), link_rows(schedule)
-    margin = min(24, max((len(plain(row.name)) for row in [*devices, *links]), default=0)) + 1
+    longest = max(len(plain(row.name)) for row in [*devices, *links])
+    margin = min(24, max(longest, len("  memory"))) + 1
     width = max(20, shutil.get_terminal_size((100, 24)).columns - margin - 1)
     edges = _edges(schedule.makespan, width)
     text = Text(no_wrap=True)
@@ -118,7 +119,11 @@ def shown(table: Table) -> RenderableType:
     from rich.text import Text
 
     grid = Grid(
-        title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title=table.title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
     )
     for index, column in enumerate(table.columns):
         grid.add_column(column, justify="left" if index < table.left else "right", overflow="fold")

@@ -6,13 +6,16 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import evolve, field, frozen
 
 from parplan.cli.output import emit
 from parplan.text import plain
+
+if TYPE_CHECKING:
+    from parplan.registry import Registry
 
 
 @frozen
@@ -45,6 +48,16 @@ def add_plugins(settings: Settings, plugins: tuple[str, ...]) -> Settings:
     return evolve(settings, plugins=dict.fromkeys((*settings.plugins, *plugins)))
 
 
+def load_registry(settings: Settings) -> Registry:
+    """Return all extensions; each plugin that failed to load is told on standard error."""
+    from parplan import api
+
+    registry = api.load_registry(settings.plugins)
+    for failure in registry.failures:
+        note(f"warning: {failure}")
+    return registry
+
+
 def colour_wanted() -> bool:
     """Return whether standard output is a terminal that may be coloured."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -63,8 +76,16 @@ def say(found: Mapping[str, Any]) -> None:
 def _lines(found: Mapping[str, Any], indent: str) -> Iterator[str]:
     for key, value in found.items():
         if isinstance(value, Mapping):
-            yield f"{indent}{plain(str(key))}:"
+            yield f"{indent}{key}:"
             yield from _lines(value, indent + "  ")
+        elif isinstance(value, list | tuple):
+            yield f"{indent}{key}:"
+            yield from (f"{indent}  {_line(item)}" for item in value)
         else:
-            shown = f"{value:.6g}" if isinstance(value, float) else plain(str(value))
-            yield f"{indent}{plain(str(key))}: {shown}"
+            yield f"{indent}{key}: {_line(value)}"
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_line(item)}" for key, item in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else plain(str(value))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from parplan.cli.common import Settings, colour_wanted, plugin_option
+from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
 from parplan.cli.output import emit
 from parplan.errors import InputError
 from parplan.text import bytes_text, seconds_text
@@ -22,13 +22,16 @@ from parplan.text import bytes_text, seconds_text
 @plugin_option
 @click.pass_obj
 def costs_command(settings: Settings, spec: Path, overrides: tuple[str, ...]) -> None:
-    """Show the seconds and bytes of every operator of SPEC, and where they come from."""
+    """Show the seconds and bytes of every operator.
+
+    Each with the formula or measurement, and the source, that it comes from.
+    """
     from parplan import api
     from parplan.costs import cost_table
     from parplan.figures import Table
     from parplan.terminal import render, shown
 
-    ready = api.prepare(spec, overrides=overrides, plugins=settings.plugins)
+    ready = api.prepare(spec, overrides=overrides, registry=load_registry(settings))
     rows = [
         (r.operator, r.mode, r.device_kind, seconds_text(r.seconds), f"{r.flops:.4g}",
          bytes_text(r.input_bytes), bytes_text(r.output_bytes), bytes_text(r.parameter_bytes),
@@ -52,12 +55,15 @@ def costs_command(settings: Settings, spec: Path, overrides: tuple[str, ...]) ->
 def import_command(
     settings: Settings, kind: str, file: Path, output: Path | None, options: tuple[str, ...]
 ) -> None:
-    """Read the model in FILE as KIND ('parplan plugins' lists them) and write it as JSON."""
+    """Read a model file and write its graph as JSON.
+
+    KIND is the name of an importer; 'parplan plugins' lists them.
+    """
     from parplan import api
     from parplan.files import write_text
     from parplan.structuring import make_converter
 
-    graph = api.import_model(kind, file, _options(options), plugins=settings.plugins)
+    graph = api.import_model(kind, file, _options(options), registry=load_registry(settings))
     text = json.dumps(make_converter().unstructure(graph), indent=1) + "\n"
     if output is None:
         emit(text.rstrip("\n"))
@@ -80,7 +86,7 @@ def _options(given: tuple[str, ...]) -> dict[str, Any]:
 
 @click.command("schema")
 def schema_command() -> None:
-    """Print the JSON Schema of a spec file, for editors and validators."""
+    """Print the JSON Schema of a spec file."""
     from parplan.spec_schema import spec_schema
 
     emit(json.dumps(spec_schema(), indent=2))
@@ -89,7 +95,7 @@ def schema_command() -> None:
 @click.command("init")
 @click.argument("file", type=click.Path(path_type=Path), default=Path("spec.yaml"))
 def init_command(file: Path) -> None:
-    """Write a first spec into FILE (spec.yaml), ready to be planned and changed."""
+    """Write a first spec into FILE (spec.yaml)."""
     from parplan.files import write_text
     from parplan.spec_schema import example_spec
 
@@ -103,7 +109,10 @@ def init_command(file: Path) -> None:
 @click.argument("name")
 @click.argument("directory", type=click.Path(path_type=Path), required=False)
 def new_plugin_command(name: str, directory: Path | None) -> None:
-    """Write a small distribution with a constraint named NAME, its test and its README."""
+    """Write a small plugin with a constraint NAME.
+
+    It is a distribution of its own, with a test and a README, in DIRECTORY (parplan-NAME).
+    """
     from parplan.new_plugin import write_plugin
 
     for path in write_plugin(name, directory or Path(f"parplan-{name}")):

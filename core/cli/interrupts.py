@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from parplan.cli.failures import INTERRUPTED
+from parplan.errors import LimitError
 
 NOTICE = "\nstopping, to save the best plan so far; Ctrl-C again quits at once\n"
 
@@ -19,7 +20,9 @@ NOTICE = "\nstopping, to save the best plan so far; Ctrl-C again quits at once\n
 def two_step_interrupt() -> Iterator[None]:
     """Let the first Ctrl-C raise KeyboardInterrupt, and the second end the process.
 
-    Where Ctrl-C is ignored from outside (a script's background job) it stays ignored.
+    If the search answers the first with an error, because it had no plan yet, the error becomes
+    KeyboardInterrupt again. Where Ctrl-C is ignored from outside (a script's background job) it
+    stays ignored.
     """
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -28,6 +31,10 @@ def two_step_interrupt() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, _first)
     try:
         yield
+    except LimitError as error:
+        if signal.getsignal(signal.SIGINT) is _second:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parplan.cli.common import Settings, colour_wanted, note, plugin_option
+from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
 from parplan.cli.output import emit
 
 if TYPE_CHECKING:
@@ -28,12 +28,11 @@ KINDS = (
 @plugin_option
 @click.pass_obj
 def solvers_command(settings: Settings) -> None:
-    """List the solvers: what each can do, and whether it runs here (it is tried)."""
-    from parplan import api
+    """List the solvers, and try whether each runs here."""
     from parplan.figures import Table
     from parplan.terminal import render, shown
 
-    registry = api.load_registry(settings.plugins)
+    registry = load_registry(settings)
     rows = (_solver_row(entry) for entry in registry.solvers.values())
     columns = ("solver", "runs here", "version", "can", "remarks")
     emit(render([shown(Table("", columns, rows, 5))], colour=colour_wanted()))
@@ -53,16 +52,13 @@ def _solver_row(entry: Registered[Any]) -> tuple[str, ...]:
 @plugin_option
 @click.pass_obj
 def plugins_command(settings: Settings) -> None:
-    """List every extension: its kind and name, and the plugin and distribution it came from."""
-    from parplan import api
+    """List every extension and where it came from."""
     from parplan.figures import Table
     from parplan.terminal import render, shown
 
-    registry = api.load_registry(settings.plugins)
+    registry = load_registry(settings)
     columns = ("kind", "name", "plugin", "distribution")
     emit(render([shown(Table("", columns, _plugin_rows(registry), 4))], colour=colour_wanted()))
-    for failure in registry.failures:
-        note(f"failed: {failure}")
 
 
 def _plugin_rows(registry: Registry) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parplan.cli.common import Settings, colour_wanted, note, plugin_option, say
+from parplan.cli.common import colour_wanted, load_registry, note, plugin_option, say
 from parplan.cli.failures import INTERRUPTED
 from parplan.cli.interrupts import two_step_interrupt
 from parplan.cli.output import emit, emit_json
@@ -61,12 +61,12 @@ def plan_command(
     """Plan SPEC, and write a checked plan with its proven bound."""
     from parplan import api
 
-    settings: Settings = context.obj
     asked = {"solver": solver, "time_limit_s": time_limit, "gap": gap}
     changes = {name: value for name, value in asked.items() if value is not None}
     for path in (output, report):
         _check_folder(path)
-    ready = api.prepare(spec, overrides=overrides, plugins=settings.plugins, **changes)
+    registry = load_registry(context.obj)
+    ready = api.prepare(spec, overrides=overrides, registry=registry, **changes)
     if dry_run:
         _tell_dry_run(ready, as_json=as_json)
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from parplan.cli.common import Settings, colour_wanted, plugin_option
+from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
 from parplan.cli.output import emit
 from parplan.text import plain, value_text
 
@@ -24,11 +24,11 @@ VIOLATED = 1
 @plugin_option
 @click.pass_obj
 def show_command(settings: Settings, plan: Path, html: Path | None, trace: Path | None) -> None:
-    """Draw PLAN in the terminal: timeline, memory and link use."""
+    """Draw PLAN in the terminal, or as HTML or a trace."""
     from parplan import api
     from parplan.plan_file import load_plan
 
-    registry = api.load_registry(settings.plugins)
+    registry = load_registry(settings)
     loaded = load_plan(plan)
     if html is None and trace is None:
         emit(api.show(loaded, registry=registry, colour=colour_wanted()))
@@ -43,11 +43,14 @@ def show_command(settings: Settings, plan: Path, html: Path | None, trace: Path 
 @plugin_option
 @click.pass_context
 def check_command(context: click.Context, plan: Path) -> None:
-    """Check PLAN by code that knows nothing of model and search; list every violation."""
+    """Check PLAN and list every violation.
+
+    The code that checks shares nothing with the model and the search.
+    """
     from parplan import api
     from parplan.plan_file import load_plan
 
-    registry = api.load_registry(context.obj.plugins)
+    registry = load_registry(context.obj)
     loaded = load_plan(plan)
     violations = api.check(loaded, registry=registry)
     for found in violations:

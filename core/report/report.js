@@ -24,6 +24,21 @@
   const horizon = Math.max(1, data.horizon);
   let from = 0, to = horizon, matches = null, hits = [], hit = -1, theme = {}, waiting = false;
 
+  // -- words ---------------------------------------------------------------------------------
+  const seconds = ticks => {
+    const s = ticks * data.tick_s, a = Math.abs(s);
+    if (a === 0) return "0 s";
+    for (const [scale, unit] of [[1, "s"], [1e3, "ms"], [1e6, "us"]])
+      if (a * scale >= 1) return `${Number((s * scale).toPrecision(6))} ${unit}`;
+    return `${Number((s * 1e9).toPrecision(6))} ns`;
+  };
+  const bytes = count => {
+    const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let i = 0;
+    while (Math.abs(count) >= 1024 && i < units.length - 1) { count /= 1024; i++; }
+    return `${i ? count.toFixed(2) : count} ${units[i]}`;
+  };
+
   // -- rows ----------------------------------------------------------------------------------
   const rows = [];
   let total = AXIS;
@@ -41,7 +56,7 @@
   data.devices.forEach((row, d) => {
     put({ type: "bars", name: row.name, lanes: lanes(row) }, row.lanes * LANE);
     const memory = data.memory[d];
-    if (memory) put({ type: "memory", name: "memory", device: row.name, memory }, MEMORY);
+    if (memory) put({ type: "memory", name: `peak ${bytes(memory.peak)}`, device: row.name, memory }, MEMORY);
   });
   if (data.links.length) put({ type: "title", name: "Links" }, TITLE);
   data.links.forEach(row =>
@@ -69,20 +84,7 @@
   const byKind = item => KINDS[kindOf(item)] || KINDS.other;
   const byMicrobatch = item => { const m = microbatchOf(item); return m < 0 ? "#999999" : shades[m]; };
 
-  // -- words ---------------------------------------------------------------------------------
-  const seconds = ticks => {
-    const s = ticks * data.tick_s, a = Math.abs(s);
-    if (a === 0) return "0 s";
-    for (const [scale, unit] of [[1, "s"], [1e3, "ms"], [1e6, "us"]])
-      if (a * scale >= 1) return `${Number((s * scale).toPrecision(6))} ${unit}`;
-    return `${Number((s * 1e9).toPrecision(6))} ns`;
-  };
-  const bytes = count => {
-    const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let i = 0;
-    while (Math.abs(count) >= 1024 && i < units.length - 1) { count /= 1024; i++; }
-    return `${i ? count.toFixed(2) : count} ${units[i]}`;
-  };
+  // -- tooltips' text -----------------------------------------------------------------------
   const runs = m => m < 0 ? "once per step" : `microbatch ${m}`;
   const describe = (item, row, lane, i) => {
     const span = `${seconds(lane.start[i])} to ${seconds(lane.end[i])}`
@@ -97,7 +99,8 @@
   };
 
   // -- drawing -------------------------------------------------------------------------------
-  const width = () => canvas.clientWidth - LABEL;
+  let breadth = 1;  // of the part that shows time, in pixels
+  const width = () => breadth;
   const x = tick => LABEL + (tick - from) / (to - from) * width();
   const after = (sorted, value) => {  // index of the first entry above value
     let low = 0, high = sorted.length;
@@ -118,8 +121,6 @@
   };
 
   const drawBars = (row, top, colour) => {
-    pen.fillStyle = theme.lane;
-    pen.fillRect(LABEL, top, width(), row.height);
     row.lanes.forEach((lane, number) => {
       const y = top + number * LANE + 1, tall = LANE - 2;
       let drawn = -1, style = "";
@@ -131,7 +132,7 @@
         // Bars thinner than a pixel share it: the first one that matches is seen.
         if (right < drawn && !(matches && on)) continue;
         const fill = colour(item);
-        pen.globalAlpha = on ? 1 : .15;
+        if (matches) pen.globalAlpha = on ? 1 : .15;
         if (fill !== style) pen.fillStyle = style = fill;
         const wide = Math.max(1, right - left - (right - left > 3 ? .6 : 0));
         pen.fillRect(left, y, wide, tall);
@@ -173,29 +174,32 @@
     }
   };
 
-  const drawAxis = () => {
-    pen.fillStyle = theme.paper;
-    pen.fillRect(0, 0, canvas.clientWidth, AXIS);
+  const eachMark = mark => {  // round instants, about 110 pixels apart
     const rough = (to - from) * data.tick_s * 110 / Math.max(width(), 1);
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map(k => k * power).find(s => s >= rough) / data.tick_s;
+    for (let k = Math.ceil(from / step); k * step <= to; k++) mark(x(k * step), k * step);
+  };
+  const drawGrid = () => {
     pen.strokeStyle = theme.line;
+    pen.beginPath();
+    eachMark(at => { pen.moveTo(at, AXIS - 6); pen.lineTo(at, canvas.clientHeight); });
+    pen.stroke();
+  };
+  const drawAxis = () => {
+    pen.fillStyle = theme.paper;
+    pen.fillRect(0, 0, LABEL + width(), AXIS - 6);
     pen.fillStyle = theme.muted;
     pen.textAlign = "center";
-    pen.beginPath();
-    for (let k = Math.ceil(from / step); k * step <= to; k++) {
-      const at = x(k * step);
-      pen.moveTo(at, AXIS - 6);
-      pen.lineTo(at, canvas.clientHeight);
-      pen.fillText(seconds(k * step), Math.max(at, LABEL + 20), 11);
-    }
-    pen.stroke();
+    eachMark((at, tick) =>
+      pen.fillText(seconds(tick), Math.min(Math.max(at, LABEL + 20), LABEL + width() - 24), 11));
   };
 
   const draw = () => {
     waiting = false;
     const ratio = devicePixelRatio || 1;
     const wide = view.clientWidth, tall = Math.min(total, view.clientHeight);
+    breadth = Math.max(1, wide - LABEL);
     if (canvas.width !== Math.round(wide * ratio) || canvas.height !== Math.round(tall * ratio)) {
       canvas.width = Math.round(wide * ratio);
       canvas.height = Math.round(tall * ratio);
@@ -209,6 +213,12 @@
     pen.font = "12px system-ui, sans-serif";
     pen.textBaseline = "middle";
     const colour = colourBy.value === "kind" ? byKind : byMicrobatch;
+    for (const row of rows)
+      if (row.type === "bars") {
+        pen.fillStyle = theme.lane;
+        pen.fillRect(LABEL, row.y - view.scrollTop, width(), row.height);
+      }
+    drawGrid();
     for (const row of rows) {
       const top = row.y - view.scrollTop;
       if (top + row.height < AXIS || top > tall) continue;

@@ -9,8 +9,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from parplan.figures import require_whole
 from parplan.plans import Plan
-from parplan.reporting import memory_over_time
+from parplan.reporting import memory_profiles
 from parplan.schedule import Schedule, TaskView, TransferView
 from parplan.text import plain
 from parplan.timeline import Row, device_rows, link_rows
@@ -23,6 +24,7 @@ Event = dict[str, Any]
 
 def trace_json(plan: Plan) -> str:
     """Return the trace of a plan: tasks by device, transfers by link, memory as counters."""
+    require_whole(plan)
     schedule = plan.schedule
     events = [
         *_process(DEVICES, "devices"),
@@ -80,9 +82,9 @@ def _transfer(transfer: TransferView) -> Event:
 
 def _memory(schedule: Schedule) -> Iterator[Event]:
     micro = schedule.problem.tick_s * 1e6
-    for device in schedule.problem.cluster.devices:
+    devices = schedule.problem.cluster.devices
+    for device, (ticks, used) in zip(devices, memory_profiles(schedule), strict=True):
         name = f"memory of {plain(device.name)}"
-        ticks, used = memory_over_time(schedule, device.name)
         for tick, level in zip(ticks.tolist(), used.tolist(), strict=True):
             yield {"ph": "C", "pid": DEVICES, "name": name, "ts": tick * micro,
                    "args": {"bytes": level}}  # fmt: skip
