@@ -16,7 +16,7 @@ Literal = Any
 """A binary Pyomo variable, or None for "always"."""
 
 Time = Any
-"""An integer Pyomo variable, a fixed int, or a linear expression (an end: start + size)."""
+"""An integer Pyomo variable, a fixed int, or a variable plus an int (an end: start + size)."""
 
 
 @frozen(eq=False)
@@ -39,6 +39,42 @@ class Interval:
     end: Time
     size: int | None = None
     presence: Literal = None
+
+
+def lasting(name: str, start: Time, size: int, presence: Literal = None) -> Interval:
+    """Return an interval of fixed length, whose end is an expression, not a variable."""
+    return Interval(name, start, start + size if size else start, size, presence)
+
+
+def instant(name: str, time: Time, presence: Literal = None) -> Interval:
+    """Return an interval of length zero at a time: a side of ``Before`` for any edge."""
+    return Interval(name, time, time, 0, presence)
+
+
+def split(time: Time) -> tuple[Any, int]:
+    """Return a time as (variable or None, constant).
+
+    Raises
+    ------
+    ValueError
+        If it is neither an int, nor a variable, nor a variable plus a whole constant.
+    """
+    if type(time) is int:
+        return None, time
+    if not hasattr(time, "args"):
+        return time, 0
+    variable, constant = None, 0
+    for part in time.args:
+        if type(part) is int:
+            constant += part
+        elif variable is None:
+            variable, offset = split(part)
+            constant += offset
+        else:
+            raise ValueError(f"'{time}' is no time: it has more than one variable")
+    if time.__class__.__name__ not in ("LinearExpression", "SumExpression"):
+        raise ValueError(f"'{time}' is no time: a variable plus a whole number of ticks")
+    return variable, constant
 
 
 @frozen(eq=False)

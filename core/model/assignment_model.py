@@ -1,0 +1,7 @@
+"""Upper level: which alternative runs each operator."""
+
+from __future__ import annotations
+
+
+class AssignmentModel:
+    """Which alternative runs each operator."""
