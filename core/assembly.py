@@ -18,7 +18,7 @@ from parplan.hardware import Cluster
 from parplan.problem import DEFAULT_CONSTRAINTS, Problem, Rule
 from parplan.registry import Registered, Registry
 from parplan.rounding import fitting_tick
-from parplan.rules import Rules, guarded, make_rules
+from parplan.rules import guarded
 from parplan.spec import Spec
 from parplan.structuring import structure
 
@@ -57,18 +57,6 @@ def assemble_problem(spec: Spec, registry: Registry) -> Problem:
         return problem
     except InputError as error:
         raise spec.locate(error) from error
-
-
-def assemble_rules(spec: Spec, registry: Registry) -> Rules:
-    """Return the rules of the problem that a spec describes; see ``assemble_problem``.
-
-    An error in a constraint or objective is located in the spec as well.
-    """
-    problem = assemble_problem(spec, registry)
-    try:
-        return make_rules(problem, registry)
-    except InputError as error:
-        raise spec.locate(error) from None
 
 
 def check_names(spec: Spec, registry: Registry) -> None:
