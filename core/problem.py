@@ -158,7 +158,10 @@ class Problem:
         result = []
         for operator in self.graph.operators:
             key = tuple(
-                (mode.devices, mode.groups, tuple(sorted(k for k in mode.seconds)))
+                (
+                    *(mode.devices, mode.groups, tuple(sorted(mode.seconds))),
+                    *(mode.engines, mode.ring_steps > 0),  # these too decide where it can run
+                )
                 for mode in operator.modes
             )
             if key not in found:
