@@ -257,3 +257,12 @@ def _classes_in(annotation: object) -> Iterator[type]:
         yield annotation
     for inner in get_args(annotation):
         yield from _classes_in(inner)
+
+
+def test_tutorial_ends_with_the_example() -> None:
+    written = {block.file: block.text for block in blocks(DOCS / "tutorial/constraint-plugin.md")}
+    example = ROOT / "examples/rack-power"
+    module = (example / "parplan_rack_power.py").read_text(encoding="utf-8")
+    assert written["parplan-rack-power/parplan_rack_power.py"] == module
+    spec = (example / "specs/rack-power.yaml").read_text(encoding="utf-8")
+    assert written["rack-power.yaml"] == spec
