@@ -63,7 +63,7 @@ def _runs(column: Ints) -> Ints:
     """Return value and count of each run, in turn."""
     if not len(column):
         return column
-    starts = np.flatnonzero(np.diff(column, prepend=column[0] - 1))
+    starts = np.append(0, np.flatnonzero(column[1:] != column[:-1]) + 1)
     counts = np.diff(starts, append=len(column))
     return np.stack([column[starts], counts], axis=1).reshape(-1)
 
