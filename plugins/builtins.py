@@ -15,7 +15,7 @@ CONSTRAINTS = (
 )
 OBJECTIVES = ("parplan.objectives.makespan:Makespan",)
 SOLVERS: tuple[str, ...] = ("parplan.plugins.solvers.cp_sat:CpSat",)
-IMPORTERS: tuple[str, ...] = ()
+IMPORTERS = ("parplan.plugins.importers.huggingface:HuggingFace",)
 EXPORTERS: tuple[str, ...] = ()
 STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:GPipe",

@@ -1,0 +1,277 @@
+"""From the forward layers of a model to the operators of a whole training or inference step.
+
+Importers describe what each layer reads, writes, keeps and costs; the passes, the gradients
+between them and the optimizer follow from that by the rules of reverse-mode differentiation:
+
+- a backward pass reads the gradients of its layer's results and what was saved for it;
+- it writes the gradient of each input whose producer has a backward pass itself; an input of
+  several layers gets a contribution from each, and its producer's backward pass adds them up;
+- an input that is added to the result (a residual connection) hands the result's gradient on
+  unchanged; where the input has another reader, that reader's backward pass adds it in;
+- a backward-weight pass reads the same gradients and the saved input.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import field, frozen
+
+from parplan.graph import Graph, Kernel, Kind, Mode, Operator, ParameterGroup, Repeat, Tensor
+
+
+@frozen
+class Work:
+    """What one pass of a layer does for one microbatch.
+
+    Attributes
+    ----------
+    kernels
+        Its work, piece by piece.
+    saved
+        Tensors of the forward pass that it reads (not used for a forward pass).
+    seconds
+        Measured duration by device kind, if any.
+    workspace_bytes
+        Memory held while it runs.
+    """
+
+    kernels: tuple[Kernel, ...] = ()
+    saved: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(factory=dict)
+    workspace_bytes: int = 0
+
+
+@frozen
+class Layer:
+    """One operator of the forward model, with what its backward passes do.
+
+    Attributes
+    ----------
+    reads, writes
+        Tensors by name, and for those written their bytes; what is only saved stands here too.
+    backward_input, backward_weight
+        None where there is no such pass. A layer with parameters and without ``backward_weight``
+        makes their gradient in ``backward_input``.
+    residual
+        Those of ``reads`` that are added to the result.
+    gradient_bytes
+        Size of the gradient of an input where it differs from the input's own.
+    source
+        Where its seconds come from, if it has any.
+    """
+
+    name: str
+    module: str
+    reads: tuple[str, ...]
+    writes: Mapping[str, int]
+    forward: Work
+    backward_input: Work | None = None
+    backward_weight: Work | None = None
+    parameters: tuple[str, ...] = ()
+    residual: tuple[str, ...] = ()
+    gradient_bytes: Mapping[str, int] = field(factory=dict)
+    dtype: str = "bf16"
+    source: str = ""
+
+    @property
+    def has_backward(self) -> bool:
+        """Whether a gradient reaches it."""
+        return self.backward_input is not None or self.backward_weight is not None
+
+
+@frozen
+class Update:
+    """An optimizer step of some parameter groups, once per step, where the weights are."""
+
+    module: str
+    parameters: tuple[str, ...]
+    work: Work
+    dtype: str = "fp32"
+
+
+@frozen
+class _Pass:
+    """A backward pass: its operator's name, and what it is answerable for."""
+
+    layer: Layer
+    kind: Kind
+    work: Work
+    writes_gradients: bool
+    updates_weights: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer.name}:{self.kind.value}"
+
+
+def inference_graph(
+    name: str, layers: Sequence[Layer], parameters: Iterable[ParameterGroup]
+) -> Graph:
+    """Return the graph of the forward passes alone, named ``layer:forward``."""
+    readers = _forward_readers(layers)
+    tensors = (
+        Tensor(tensor, f"{layer.name}:forward", tuple(readers.get(tensor, ())), size)
+        for layer in layers
+        for tensor, size in layer.writes.items()
+    )
+    operators = tuple(_operator(layer, Kind.FORWARD, layer.forward) for layer in layers)
+    return Graph(name, operators, tuple(tensors), tuple(parameters))
+
+
+def training_graph(
+    name: str,
+    layers: Sequence[Layer],
+    parameters: Iterable[ParameterGroup],
+    updates: Sequence[Update],
+    *,
+    split: bool,
+) -> Graph:
+    """Return the graph of a training step.
+
+    Operators are named ``layer:forward``, ``layer:backward-input`` and ``layer:backward-weight``
+    (or ``layer:backward`` without ``split``), and ``module:optimizer``; the gradient of tensor t
+    is ``t:gradient``.
+
+    Parameters
+    ----------
+    layers
+        In an order in which producers come first.
+    """
+    readers = _forward_readers(layers)
+    passes = [p for layer in reversed(layers) for p in _passes(layer, split)]
+    gradients = _gradients(layers, passes, readers)
+    done = [p for p in passes if p.updates_weights]
+    for update in updates:
+        for p in done:
+            if set(p.layer.parameters) & set(update.parameters):
+                readers.setdefault(f"{p.name}:done", []).append(f"{update.module}:optimizer")
+    made = [
+        *((t, f"{layer.name}:forward", n) for layer in layers for t, n in layer.writes.items()),
+        *gradients,
+        *((f"{p.name}:done", p.name, 0) for p in done),
+    ]
+    operators = (
+        *(_operator(layer, Kind.FORWARD, layer.forward) for layer in layers),
+        *(_operator(p.layer, p.kind, p.work) for p in passes),
+        *(_optimizer(update) for update in updates),
+    )
+    tensors = tuple(
+        Tensor(tensor, producer, tuple(dict.fromkeys(readers.get(tensor, ()))), size)
+        for tensor, producer, size in made
+    )
+    return Graph(name, operators, tensors, tuple(parameters))
+
+
+def _forward_readers(layers: Sequence[Layer]) -> dict[str, list[str]]:
+    """Return the forward operators that read each tensor."""
+    readers: dict[str, list[str]] = {}
+    for layer in layers:
+        for tensor in layer.reads:
+            readers.setdefault(tensor, []).append(f"{layer.name}:forward")
+    return readers
+
+
+def _passes(layer: Layer, split: bool) -> list[_Pass]:
+    """Return the backward passes of a layer: none, one or two."""
+    inputs, weights = layer.backward_input, layer.backward_weight
+    trained = bool(layer.parameters)
+    if not layer.has_backward:
+        return []
+    if not split:
+        whole = _join([work for work in (inputs, weights) if work is not None])
+        return [_Pass(layer, Kind.BACKWARD, whole, inputs is not None, trained)]
+    found = []
+    if inputs is not None:
+        alone = weights is None
+        found.append(_Pass(layer, Kind.BACKWARD_INPUT, inputs, True, trained and alone))
+    if weights is not None:
+        found.append(_Pass(layer, Kind.BACKWARD_WEIGHT, weights, False, trained))
+    return found
+
+
+def _join(works: Sequence[Work]) -> Work:
+    """Return the work of passes that run one after another as one."""
+    kinds = sorted({kind for work in works for kind in work.seconds})
+    return Work(
+        kernels=tuple(kernel for work in works for kernel in work.kernels),
+        saved=tuple(dict.fromkeys(t for work in works for t in work.saved)),
+        seconds={kind: sum(work.seconds[kind] for work in works) for kind in kinds},
+        workspace_bytes=max(work.workspace_bytes for work in works),
+    )
+
+
+def _gradients(
+    layers: Sequence[Layer], passes: Sequence[_Pass], readers: dict[str, list[str]]
+) -> list[tuple[str, str, int]]:
+    """Return each gradient's name, producer and bytes; put what backward passes read in readers.
+
+    Layers are visited last to first, so the gradients of a layer's results are known before it.
+    """
+    sizes = {t: size for layer in layers for t, size in layer.writes.items()}
+    differentiable = {t for layer in layers if layer.has_backward for t in layer.writes}
+    parts = Counter(t for y in layers if y.backward_input for t in y.reads if t not in y.residual)
+    known: dict[str, list[str]] = {}
+    handed_on: dict[str, list[str]] = {}
+    made: list[tuple[str, str, int]] = []
+    for p in passes:
+        layer = p.layer
+        upstream = [g for t in layer.writes for g in known.get(t, []) + handed_on.get(t, [])]
+        reads = [*upstream, *p.work.saved]
+        if not upstream and not set(p.work.saved) & set(layer.writes):
+            # Nothing else says that the backward pass comes after its own forward pass.
+            start = f"{p.name}:start"
+            made.append((start, f"{layer.name}:forward", 0))
+            reads.append(start)
+        if p.writes_gradients:
+            for tensor in (t for t in layer.reads if t in differentiable):
+                if tensor in layer.residual:
+                    handed_on.setdefault(tensor, []).extend(upstream)
+                    continue
+                suffix = f":{layer.name}" if parts[tensor] > 1 else ""
+                gradient = f"{tensor}:gradient{suffix}"
+                reads += handed_on.pop(tensor, [])
+                made.append((gradient, p.name, layer.gradient_bytes.get(tensor, sizes[tensor])))
+                known.setdefault(tensor, []).append(gradient)
+        for tensor in reads:
+            readers.setdefault(tensor, []).append(p.name)
+    return made
+
+
+def _operator(layer: Layer, kind: Kind, work: Work) -> Operator:
+    """Return the operator of one pass."""
+    return Operator(
+        name=f"{layer.name}:{kind.value}",
+        kind=kind,
+        flops=sum(kernel.flops for kernel in work.kernels),
+        bytes_touched=sum(kernel.bytes_touched for kernel in work.kernels),
+        parameters=layer.parameters,
+        module=layer.module,
+        modes=(_mode(work, layer.source),),
+        dtype=layer.dtype,
+        kernels=work.kernels if len(work.kernels) > 1 else (),
+    )
+
+
+def _optimizer(update: Update) -> Operator:
+    """Return the operator that updates the weights, once per step."""
+    return Operator(
+        name=f"{update.module}:optimizer",
+        kind=Kind.OPTIMIZER,
+        flops=sum(kernel.flops for kernel in update.work.kernels),
+        bytes_touched=sum(kernel.bytes_touched for kernel in update.work.kernels),
+        parameters=update.parameters,
+        repeat=Repeat.STEP,
+        module=update.module,
+        modes=(_mode(update.work, ""),),
+        dtype=update.dtype,
+    )
+
+
+def _mode(work: Work, source: str) -> Mode:
+    return Mode(
+        seconds=work.seconds,
+        workspace_bytes=work.workspace_bytes,
+        source=source if work.seconds else "",
+    )
