@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from attrs import field, frozen
-from numpy.typing import NDArray
 
+from parplan.checking.columns import Real, Whole
 from parplan.checking.tasks import broken_rows
 from parplan.errors import InputError
 from parplan.plans import Plan
 from parplan.reporting import Summary, bound_text, memory_profiles, summary
-from parplan.schedule import Column
 from parplan.text import bytes_text, percent_text, seconds_text, value_text
 
 
@@ -34,7 +32,7 @@ class PlanFigures:
     plan: Plan
     unit: str
     uses: Summary
-    memory: tuple[tuple[Column, NDArray[np.float64]], ...]
+    memory: tuple[tuple[Whole, Real], ...]
 
 
 def require_whole(plan: Plan) -> None:
@@ -44,13 +42,17 @@ def require_whole(plan: Plan) -> None:
         raise InputError(f"the schedule is broken: {broken.message}; `parplan check` lists all")
 
 
+def _rows(rows: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(row) for row in rows)
+
+
 @frozen
 class Table:
     """Text in rows and columns; the first ``left`` columns are names, the others figures."""
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...] = field(converter=tuple)
+    rows: tuple[tuple[str, ...], ...] = field(converter=_rows)
     left: int = 1
 
 
@@ -93,7 +95,7 @@ def headline(figures: PlanFigures) -> list[tuple[str, str]]:
     if plan.bound is not None:
         rows.append(("bound", value_text(plan.bound.value, unit)))
     rows += [("gap", percent_text(plan.gap)), ("bubble", percent_text(figures.uses.bubble))]
-    if figures.uses.utilization is not None:
+    if figures.uses.utilization:  # none without FLOP and peaks
         rows.append(("utilization", percent_text(figures.uses.utilization)))
     return [*rows, ("status", plan.status), ("found by", plan.solver or "-")]
 

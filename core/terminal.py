@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ COLOURS = {
     "X": "#000000 on #999999",
     "T": "#000000 on #56b4e9",
 }
+UNBOUNDED = 400
 LEVELS = " ▁▂▃▄▅▆▇█"
 ROWS = 64
 """Devices, and links, drawn at most; the HTML report holds them all."""
@@ -105,7 +107,8 @@ def render(parts: Iterable[RenderableType], *, colour: bool) -> str:
     from rich.console import Console
 
     out = io.StringIO()
-    width = shutil.get_terminal_size((100, 24)).columns
+    # A file or a pipe has no width to fit into.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
     console = Console(file=out, width=width, force_terminal=colour, no_color=not colour)
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
 from parplan.cli.output import emit
 from parplan.errors import InputError
-from parplan.text import bytes_text, seconds_text
+from parplan.text import bytes_text, plain, seconds_text
+
+if TYPE_CHECKING:
+    from parplan.costs import CostRow
 
 
 @click.command("costs")
@@ -32,15 +35,28 @@ def costs_command(settings: Settings, spec: Path, overrides: tuple[str, ...]) ->
     from parplan.terminal import render, shown
 
     ready = api.prepare(spec, overrides=overrides, registry=load_registry(settings))
-    rows = [
-        (r.operator, r.mode, r.device_kind, seconds_text(r.seconds), f"{r.flops:.4g}",
-         bytes_text(r.input_bytes), bytes_text(r.output_bytes), bytes_text(r.parameter_bytes),
-         bytes_text(r.workspace_bytes), r.formula, r.source)
-        for r in cost_table(ready.problem)
-    ]  # fmt: skip
-    columns = ("operator", "mode", "device", "seconds", "FLOP", "reads", "writes", "parameters",
-               "workspace", "formula", "source")  # fmt: skip
+    origins: dict[str, int] = {}
+    rows = [_cost_row(row, origins) for row in cost_table(ready.problem)]
+    columns = ("operator", "mode", "device", "seconds", "FLOP", "touched", "reads", "writes",
+               "kept", "parameters", "workspace", "from")  # fmt: skip
     emit(render([shown(Table("", columns, rows, 3))], colour=colour_wanted()))
+    emit("\n".join(f"[{number}] {plain(origin)}" for origin, number in origins.items()))
+
+
+def _cost_row(row: CostRow, origins: dict[str, int]) -> tuple[str, ...]:
+    """Return the cells of a row; where its seconds come from is a number in ``origins``."""
+    origin = origins.setdefault(f"{row.formula}; {row.source}", len(origins) + 1)
+    sizes = (row.bytes_touched, row.input_bytes, row.output_bytes, row.saved_bytes,
+             row.parameter_bytes, row.workspace_bytes)  # fmt: skip
+    return (
+        row.operator,
+        row.mode,
+        row.device_kind,
+        seconds_text(row.seconds),
+        f"{row.flops:.4g}",
+        *(bytes_text(size) for size in sizes),
+        f"[{origin}]",
+    )
 
 
 @click.command("import")
