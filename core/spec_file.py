@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from parplan.errors import InputError
 from parplan.files import read_bytes
@@ -89,11 +89,11 @@ def read_document(path: Path) -> Document:
             file=str(path),
             line=raw[: error.start].count(b"\n") + 1,
         ) from None
-    if path.suffix == ".json":
-        _check_json(text, str(path))
-        # JSON without tabs is YAML: one reader for both gives lines and finds doubled keys.
-        text = text.replace("\t", " ")
-    return parse_document(text, str(path))
+    if path.suffix != ".json":
+        return parse_document(text, str(path))
+    data = _read_json(text, str(path))
+    # JSON without tabs is YAML, whose reader knows lines and finds doubled keys.
+    return evolve(parse_document(text.replace("\t", " "), str(path)), data=data)
 
 
 def parse_document(text: str, file: str | None = None) -> Document:
@@ -214,10 +214,14 @@ def _explain_yaml(error: yaml.MarkedYAMLError, text: str, file: str | None) -> I
     return InputError(f"is not YAML: {message}", file=file, line=line)
 
 
-def _check_json(text: str, file: str) -> None:
+def _read_json(text: str, file: str) -> Any:
     try:
-        json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise InputError(f"is not JSON: {error.msg}", file=file, line=error.lineno) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"is not JSON: {error}", file=file) from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number in JSON")
