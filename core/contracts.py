@@ -91,6 +91,10 @@ class Objective:
         """Return a linear Pyomo expression for the timing model; None if it has none."""
         return None
 
+    def expression_scale(self, model: ScheduleModel) -> float:
+        """Return what one unit of ``expression`` is worth in the unit of ``value``."""
+        return 1.0
+
     def assignment_expression(self, model: AssignmentModel) -> Any:
         """Return a linear Pyomo expression for the assignment model; None if it has none."""
         return None

@@ -24,3 +24,7 @@ class Makespan(Objective):
     def expression(self, model: Any) -> Any:
         """Return the model's makespan variable, in model ticks."""
         return model.makespan
+
+    def expression_scale(self, model: Any) -> float:
+        """Return the seconds of a model tick."""
+        return float(model.tick_s)

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import time
+from functools import cached_property
+
+import attrs
 from attrs import frozen
 
-from parplan.errors import SolverError
+from parplan.contracts import (
+    Answer,
+    Capability,
+    Progress,
+    Report,
+    SolveOptions,
+    Solver,
+    Termination,
+)
+from parplan.declarations import TimeLag
+from parplan.errors import InfeasibleError, PluginError, SolverError
+from parplan.model.clock import Rounding
+from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
+from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search.incumbent import Incumbent
+from parplan.ticks import ticks_up
 
 MOST_INTERVALS = 3000
 """Largest model, in intervals, that is handed to a solver in one piece."""
+
+MOST_MIP_TICKS = 20_000
+"""Longest horizon of a MIP in model ticks: its rows multiply times by it, at 1e-6 tolerance."""
 
 PREFERRED = ("cp-sat", "highs")
 LIST = "list"
@@ -84,7 +107,6 @@ def intervals(problem: Problem, rules: Rules) -> int:
 
 
 def solve(
-    problem: Problem,
     rules: Rules,
     registry: Registry,
     options: SearchOptions,
@@ -92,5 +114,165 @@ def solve(
     incumbent: Incumbent,
     deadline: float,
 ) -> None:
-    """Solve the whole problem by the engine's solver, starting from the incumbent."""
-    raise NotImplementedError
+    """Solve the whole problem by the engine's solver, starting from the incumbent.
+
+    Objectives come one after another, each under what the ones before it reached.
+
+    Raises
+    ------
+    InfeasibleError
+        If the solver proves that there is no schedule.
+    SolverError
+        If the solver failed and there is no incumbent.
+    PluginError
+        If a constraint's code allows in the model what its ``violations`` refuses.
+    """
+    solver = registry.solvers[engine.solver].value
+    for level in range(len(rules.objectives)):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        stage = _Stage(rules, solver, level, incumbent)
+        answer = stage.run(attrs.evolve(options, time_limit_s=left))
+        if answer.termination is not Termination.OPTIMAL:
+            return
+
+
+class _Stage:
+    """One objective of the lexicographic order: build, solve, judge."""
+
+    def __init__(self, rules: Rules, solver: Solver, level: int, incumbent: Incumbent) -> None:
+        self.rules = rules
+        self.solver = solver
+        self.level = level
+        self.incumbent = incumbent
+        self.objective = rules.objectives[level]
+
+    def run(self, options: SearchOptions) -> Answer:
+        """Return the solver's answer, after the incumbent and the bounds have heard of it."""
+        factor = self._factor()
+        model = self._build(factor, Rounding.UP)
+        scale = self.objective.expression_scale(model)
+        start = None
+        if self.incumbent.schedule is not None:
+            start = model.warm_start(self.incumbent.schedule)
+        answer = self.solver.solve(
+            model.pyomo,
+            SolveOptions(options.time_limit_s, options.gap, options.workers, options.seed),
+            start,
+            self._report(scale),
+        )
+        self._judge(answer, model, scale, lossless=self._is_lossless(factor))
+        return answer
+
+    def _build(self, factor: int, rounding: Rounding) -> ScheduleModel:
+        horizon = None
+        schedule = self.incumbent.schedule
+        if schedule is not None and self.rules.objectives[0].name == "makespan":
+            horizon = schedule.makespan
+        only = attrs.evolve(self.rules, objectives=(self.objective,))
+        model = ScheduleModel(only, ModelOptions(factor, rounding, horizon))
+        for before, value in zip(self.rules.objectives, self.incumbent.values, strict=False):
+            if before is self.objective:
+                break
+            expression = before.expression(model)
+            if expression is not None:
+                limit = value / before.expression_scale(model)
+                limit = math.floor(limit + 1e-6) if not before.maximize else math.ceil(limit - 1e-6)
+                sense = expression >= limit if before.maximize else expression <= limit
+                model.block("objectives").row(sense)
+        return model
+
+    @cached_property
+    def _granule(self) -> int:
+        """Greatest common divisor of all times: a model tick that loses nothing."""
+        return math.gcd(*_times(self.rules)) or 1
+
+    def _is_lossless(self, factor: int) -> bool:
+        return self._granule % factor == 0
+
+    def _factor(self) -> int:
+        """Model tick in ticks: the granule, or coarser where a MIP could not tell ticks apart."""
+        horizon = max(_times(self.rules)) * self.rules.problem.task_count
+        if self.incumbent.schedule is not None:
+            horizon = self.incumbent.schedule.makespan
+        if Capability.CP in self.solver.capabilities:
+            return self._granule
+        return max(self._granule, -(-horizon // MOST_MIP_TICKS))
+
+    def _report(self, scale: float) -> Report:
+        def tell(news: Progress) -> None:
+            # News of a later objective would mix units with the first.
+            if self.level == 0:
+                self.incumbent.hear(
+                    self.solver.name,
+                    None if news.incumbent is None else news.incumbent * scale,
+                    None if news.bound is None else news.bound * scale,
+                )
+
+        return tell
+
+    def _judge(self, answer: Answer, model: ScheduleModel, scale: float, *, lossless: bool) -> None:
+        name = f"{answer.solver} {answer.version}".strip()
+        if answer.termination is Termination.INTERRUPTED:
+            self._take(answer, model, name)
+            raise KeyboardInterrupt
+        if answer.termination is Termination.INFEASIBLE:
+            self._refuse(name)
+            return
+        if answer.termination in (Termination.REFUSED, Termination.FAILED):
+            self.incumbent.tell(name, answer.message)
+            if not answer.values and self.incumbent.schedule is None:
+                raise SolverError(answer.message or "failed", solver=answer.solver)
+        self._take(answer, model, name)
+        bound = answer.objective if answer.termination is Termination.OPTIMAL else answer.bound
+        if bound is not None and lossless and self.level == 0 and math.isfinite(bound):
+            self.incumbent.add_bounds([Bound(bound * scale, "problem", name, claimed=True)])
+
+    def _refuse(self, name: str) -> None:
+        if self.incumbent.schedule is not None:
+            self.incumbent.tell(name, "claims that there is no plan, which the incumbent refutes")
+            return
+        raise InfeasibleError(f"{name} proves that no plan obeys all rules")
+
+    def _take(self, answer: Answer, model: ScheduleModel, name: str) -> None:
+        if not answer.values:
+            return
+        schedule = model.extract(answer.values)
+        refused = len(self.incumbent.rejected)
+        if self.incumbent.offer(schedule, name):
+            return
+        hatches = {c.name for c in self.rules.escape_hatches}
+        for _, violation in self.incumbent.rejected[refused:]:
+            if violation.rule in hatches:
+                raise PluginError(
+                    "its code in the model allows what its violations refuses: "
+                    f"{violation.message}; make the two agree",
+                    plugin=violation.rule,
+                    hook="violations",
+                )
+
+
+def _times(rules: Rules) -> list[int]:
+    """All durations, holds, latencies, lags and releases that may occur, in ticks."""
+    problem = rules.problem
+    found: set[int] = {0}
+    microbatches = range(problem.workload.microbatches)
+    samples = microbatches if problem.workload.scales else range(1)
+    for o, rows in enumerate(rules.allowed):
+        for row in rows:
+            for m in samples:
+                found.add(problem.ticks(o, problem.alternatives[o][row], m))
+    devices = range(len(problem.cluster.devices))
+    for t, producer in enumerate(problem.graph.producers):
+        modes = {problem.alternatives[producer][row].mode for row in rules.allowed[producer]}
+        sizes = {problem.tensor_bytes(t, mode, m) for mode in modes for m in samples} - {None}
+        for size in sizes:
+            for a, b in itertools.permutations(devices, 2):
+                timing = problem.transfer_timing(size or 0, a, b)
+                if timing is not None:
+                    found |= {timing.arrival, timing.occupied}
+                    found |= {edge for h in timing.holds for edge in (h.offset, h.offset + h.ticks)}
+    found |= {problem.release(m) for m in microbatches}
+    found |= {abs(ticks_up(lag.seconds, problem.tick_s)) for _, lag in rules.of(TimeLag)}
+    return sorted(found)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
+from parplan.search.balance import balance, make_estimator
 from parplan.search.earliest_finish import earliest_finish
 from parplan.search.evaluation import Candidate
 from parplan.search.improvement import evaluate, improve, rule_portfolio, tune
@@ -17,11 +18,14 @@ from parplan.search.splits import device_orders, split, stage_patterns
 MOST_CHUNKS = 8
 """Most stages per device that splits are tried with."""
 
+BALANCE_STEPS = 4000
+"""Steps of balancing a split: a tenth of a second."""
+
 FINALISTS = 3
 """How many placements the local search starts from."""
 
 
-def starting_placements(placer: Placer) -> Iterator[tuple[str, Placement]]:
+def starting_placements(placer: Placer, seed: int = 0) -> Iterator[tuple[str, Placement]]:
     """Yield (name, placement): one per device alone, contiguous splits, earliest finish."""
     found = earliest_finish(placer)
     if found is not None:
@@ -30,11 +34,13 @@ def starting_placements(placer: Placer) -> Iterator[tuple[str, Placement]]:
     everywhere = frozenset.intersection(*placer.devices_of)
     for kind_device in _one_per_kind(placer, everywhere):
         yield "one device", ((kind_device,) * len(placer.blocks),) * groups
+    estimator = make_estimator(placer)
     for order in device_orders(placer):
         for name, stages in stage_patterns(placer, order, MOST_CHUNKS):
             placement = split(placer, stages)
             if placement is not None:
                 yield name, placement
+                yield f"{name}, balanced", balance(estimator, placement, BALANCE_STEPS, seed)
 
 
 def _one_per_kind(placer: Placer, devices: frozenset[int]) -> list[int]:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from attrs import frozen
 
 from parplan.errors import InfeasibleError
@@ -19,6 +20,7 @@ from parplan.search.evaluation import (
 )
 from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule
+from parplan.search.splits import shifted_cuts
 
 EAGER = 100.0
 """An offset of this many periods makes a kind always first (minus) or always last (plus)."""
@@ -79,20 +81,14 @@ def evaluate(
 def neighbour(placer: Placer, placement: Placement, random_: random.Random) -> Placement | None:
     """Return a placement near by: some cuts shifted by one block, or one block moved."""
     group = random_.randrange(len(placement))
-    row = list(placement[group])
-    cuts = [i for i in range(len(row) - 1) if row[i] != row[i + 1]]
-    if cuts and random_.random() < 0.9:
-        first = random_.randrange(len(cuts))
-        last = first if random_.random() < 0.4 else random_.randrange(len(cuts))
-        forward = random_.random() < 0.5
-        new = row.copy()
-        for cut in cuts[min(first, last) : max(first, last) + 1]:
-            if forward:
-                new[cut + 1] = row[cut]
-            else:
-                new[cut] = row[cut + 1]
+    row = placement[group]
+    shifted = None
+    if random_.random() < 0.9:
+        shifted = shifted_cuts(np.array(row, dtype=np.int64), random_)
+    if shifted is not None:
+        new = [int(d) for d in shifted]
     else:
-        new = row.copy()
+        new = list(row)
         block = random_.randrange(len(row))
         new[block] = random_.choice(sorted(placer.devices_of[block]))
     changed = [b for b in range(len(row)) if new[b] != row[b]]

@@ -120,6 +120,19 @@ class Incumbent:
                 )
             )
 
+    def hear(self, stage: str, value: float | None, bound: float | None) -> None:
+        """Report a solver's own news, which nothing has checked yet, in the objective's unit."""
+        if self._report is not None:
+            own = self.bound
+            if bound is not None and own is not None:
+                pick = min if self.rules.objectives[0].maximize else max
+                bound = pick(bound, own.value)
+            elif own is not None:
+                bound = own.value
+            if value is None and self.values:
+                value = self.values[0]
+            self._report(Progress(stage, self.seconds, value, bound))
+
     def rejections(self) -> list[dict[str, Any]]:
         """Return what the check refused, for the plan's provenance."""
         return [{"found_by": by, "rule": v.rule, "message": v.message} for by, v in self.rejected]

@@ -96,7 +96,7 @@ def _search(
         until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
         _baselines(placer, rules, registry, options, incumbent, candidates, until, notes)
     if engine.exact and incumbent.gap > options.gap:
-        exact.solve(problem, rules, registry, options, engine, incumbent, deadline)
+        exact.solve(rules, registry, options, engine, incumbent, deadline)
     elif candidates and incumbent.gap > options.gap:
         target = _target(problem, incumbent, options)
         for candidate in improved_candidates(placer, candidates, deadline, options.seed, target):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -105,3 +106,24 @@ def _range_costs(placer: Placer, device: int, chunks: int) -> NDArray[np.float64
         table[(bytes_held[None, :] - bytes_held[:, None]) * chunks > usable] = np.inf
     table[np.tril_indices(count + 1)] = np.inf
     return table
+
+
+def shifted_cuts(row: NDArray[np.int64], random_: random.Random) -> NDArray[np.int64] | None:
+    """Return a row with one cut, or a range of them, shifted by one block; None without cuts.
+
+    A shifted range hands load from the stage at one end to the stage at the other. Stages of one
+    block are never shifted away.
+    """
+    cuts = np.flatnonzero(row[:-1] != row[1:])
+    if not len(cuts):
+        return None
+    first = random_.randrange(len(cuts))
+    last = first if random_.random() < 0.4 else random_.randrange(len(cuts))
+    chosen = cuts[min(first, last) : max(first, last) + 1]
+    new = row.copy()
+    if random_.random() < 0.5:
+        new[chosen + 1] = row[chosen]
+    else:
+        new[chosen] = row[chosen + 1]
+    kept = np.count_nonzero(new[:-1] != new[1:])
+    return new if kept == len(cuts) else row
