@@ -9,11 +9,14 @@ from parplan.declarations import Together
 from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
-from parplan.search.bounds.forced import machine_bounds, running_activities
+from parplan.search.bounds.forced import Load, crossings, find_places, moving, running
 from parplan.search.bounds.instance import Assignment, compile_instance
 from parplan.search.bounds.loads import find_prices, idle_bound, load_bound
+from parplan.search.bounds.memory import Reach, holds_of, room_for_holds
 from parplan.search.bounds.paths import Windows, critical_path, find_windows, operator_series
+from parplan.search.bounds.slots import staggered_bound
 from parplan.search.bounds.usage import find_usage
+from parplan.search.bounds.warm_up import warm_up_bound
 
 ROUNDING = 1e-9
 """Part of a bound that is given up for floating-point sums, before it is rounded up to ticks."""
@@ -66,9 +69,7 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
     path = critical_path(windows)
     yield "critical path", path
     yield "operator series", operator_series(windows)
-    machines = machine_bounds(running_activities(windows))
-    if machines:
-        yield "one machine", max(machines.values())
+    yield from _sure(windows)
     capacities = windows.instance.capacities
     single = find_usage(windows, merge=False)
     merged = find_usage(windows, merge=True) if _merges(windows) else single
@@ -77,6 +78,37 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
         yield "load", load_bound(single, prices)
         yield "load of whole groups", load_bound(merged, prices)
         yield "load and idle ends", idle_bound(merged, prices, capacities, path)
+
+
+def _sure(windows: Windows) -> Iterator[tuple[str, float]]:
+    """Yield the bounds of single resources: tasks, transfers and holds that are sure."""
+    places, tasks = find_places(windows), running(windows)
+    crossed = crossings(windows, places)
+    loads = {r: tuple(found) for r, found in tasks.items()}
+    for r, found in moving(windows, crossed).items():
+        loads[r] = (*loads.get(r, ()), *found)
+    capacities = [resource.capacity for _, resource in windows.instance.resources]
+    by_resource = [Load(capacities[r], found).bound() for r, found in loads.items()]
+    yield "one machine", max(by_resource, default=0.0)
+    if not places.any_sure:
+        return
+    reach = Reach(windows)
+    machines = [
+        found
+        for r, found in tasks.items()
+        if all(2 * a.amount > capacities[r] * (1 + 1e-9) for a in found)
+    ]
+    slots, staggered, warm = 0.0, 0.0, 0.0
+    for r, holds in holds_of(windows, places, reach, crossed).items():
+        room = room_for_holds(windows, places, windows.instance.resources[r][1])
+        load = Load(room, [h.activity for h in holds] + tasks.get(r, []))
+        slots = max(slots, load.bound())
+        for machine in machines:
+            warm = max(warm, warm_up_bound(windows, reach, holds, machine, load.room))
+            staggered = max(staggered, staggered_bound(holds, machine, reach, load.room))
+    yield "slots of memory", slots
+    yield "staggered slots", staggered
+    yield "warm-up memory", warm
 
 
 def _merges(windows: Windows) -> bool:

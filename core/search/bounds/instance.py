@@ -110,6 +110,16 @@ class Instance:
         return tuple(tuple(row) for row in found)
 
     @cached_property
+    def position(self) -> dict[int, int]:
+        """Place of each operator in ``order``."""
+        return {o: i for i, o in enumerate(self.order)}
+
+    def delays(self, arc: Arc, microbatch: int) -> Array:
+        """Return the delays of a tensor's arc, ``(choices before, choices after)``."""
+        before, after = self.choices[arc.before], self.choices[arc.after]
+        return self.transit.delays(arc.tensor, microbatch, before, after, arc.after)
+
+    @cached_property
     def capacities(self) -> Array:
         """Capacity of each resource; rounded down to whole demands where all are equal."""
         values = []

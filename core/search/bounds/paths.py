@@ -115,7 +115,7 @@ def _arrival(instance: Instance, heads: list[Array], series: tuple[Array, ...], 
     end = start + ticks
     found = []
     for row, column in enumerate(instance.columns_of(before)):
-        delays = _delays(instance, arc, column.microbatch)
+        delays = instance.delays(arc, column.microbatch)
         found.append(_least(end[row][:, None] + delays))
     result = np.array(found)
     if is_step(graph, arc.after) and not is_step(graph, before):
@@ -123,7 +123,7 @@ def _arrival(instance: Instance, heads: list[Array], series: tuple[Array, ...], 
         for group, last in enumerate(series[before]):
             rows = [c for c, k in enumerate(instance.columns) if k.group == group]
             ends = start[rows].min(axis=0) + last
-            delays = _delays(instance, arc, _smallest(instance, rows))
+            delays = instance.delays(arc, _smallest(instance, rows))
             result = np.maximum(result, _least(ends[:, None] + delays))
     return result
 
@@ -142,7 +142,7 @@ def _remainder(
     found = []
     readers = instance.columns_of(after)
     for row, column in enumerate(instance.columns_of(arc.before)):
-        delays = _delays(instance, arc, column.microbatch)
+        delays = instance.delays(arc, column.microbatch)
         if len(readers) == 1 or not is_step(graph, arc.before):
             mine = rest[row if len(readers) > 1 else 0]
             found.append(_least(mine[:, None] + delays.T))
@@ -150,7 +150,7 @@ def _remainder(
             found.append(np.max([_least(r[:, None] + delays.T) for r in rest], axis=0))
     result = np.array(found)
     if is_step(graph, arc.before) and not is_step(graph, after):
-        delays = _delays(instance, arc, -1)
+        delays = instance.delays(arc, -1)
         for group, last in enumerate(series[after]):
             rows = [c for c, k in enumerate(instance.columns) if k.group == group]
             rests = tail[rows].min(axis=0) + last
@@ -169,16 +169,6 @@ def _smallest(instance: Instance, rows: list[int]) -> int:
     """Return a microbatch of the smallest tensors among some columns."""
     scale = instance.problem.workload.scale
     return min((instance.columns[r].microbatch for r in rows), key=scale)
-
-
-def _delays(instance: Instance, arc: Arc, microbatch: int) -> Array:
-    return instance.transit.delays(
-        arc.tensor,
-        microbatch,
-        instance.choices[arc.before],
-        instance.choices[arc.after],
-        arc.after,
-    )
 
 
 def critical_path(windows: Windows) -> float:

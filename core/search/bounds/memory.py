@@ -1,0 +1,236 @@
+"""Bounds from memory: what is sure to be held, for how long, and how much can start before it ends.
+
+All is derived from declared resources with ``Resident`` or ``Held`` demands, whatever they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from attrs import field, frozen
+
+from parplan.declarations import Edge, Held, Resident, ResidentParameters, Resource
+from parplan.search.bounds.forced import (
+    Activity,
+    Crossing,
+    Places,
+    column_pairs,
+    least_bytes,
+    surely_reads,
+)
+from parplan.search.bounds.instance import Arc, Instance, is_step
+from parplan.search.bounds.paths import Windows
+
+VISITS = 1_000_000
+"""Most arcs visited when lengths of holds are measured; later ones count their two ends only."""
+
+Task = tuple[int, int]
+"""(operator, column)."""
+
+
+@frozen
+class Hold:
+    """From the start of a task to the end of another ``amount`` is held, ``count`` times."""
+
+    first: Task
+    last: Task
+    amount: float
+    activity: Activity
+
+
+@frozen(eq=False)
+class Reach:
+    """Longest paths from the start of a task to the ends of tasks after it, in least times."""
+
+    windows: Windows
+    _found: dict[int, dict[int, float]] = field(factory=dict, init=False)
+    _delays: dict[Arc, float] = field(factory=dict, init=False)
+    _visits: list[int] = field(factory=lambda: [0], init=False)
+
+    def lengths(self, operator: int) -> dict[int, float]:
+        """Return least ticks from an operator's start to the end of each one after it."""
+        if operator not in self._found:
+            self._found[operator] = self._search(operator)
+        return self._found[operator]
+
+    def _search(self, operator: int) -> dict[int, float]:
+        instance = self.windows.instance
+        ends = {operator: self.least_ticks(operator)}
+        if self._visits[0] > VISITS:
+            for arc in instance.outgoing[operator]:
+                if not (arc.from_start or arc.to_end):
+                    end = ends[operator] + self._delay(arc) + self.least_ticks(arc.after)
+                    ends[arc.after] = max(end, ends.get(arc.after, 0.0))
+            return ends
+        after, pending = {operator}, [operator]
+        while pending:
+            for arc in instance.outgoing[pending.pop()]:
+                if arc.after not in after and not (arc.from_start or arc.to_end):
+                    after.add(arc.after)
+                    pending.append(arc.after)
+        for o in sorted(after, key=instance.position.__getitem__):
+            for arc in instance.outgoing[o]:
+                self._visits[0] += 1
+                if not (arc.from_start or arc.to_end):
+                    end = ends[o] + self._delay(arc) + self.least_ticks(arc.after)
+                    ends[arc.after] = max(end, ends.get(arc.after, 0.0))
+        return ends
+
+    def least_ticks(self, operator: int) -> float:
+        """Return the least duration of an operator over usable choices and columns."""
+        usable = np.less(self.windows.heads[operator], np.inf)
+        return float(self.windows.instance.ticks[operator][usable].min())
+
+    def _delay(self, arc: Arc) -> float:
+        """Return the least ticks from the end of ``before`` to the start of ``after``."""
+        if arc.tensor < 0:
+            return float(arc.lag)
+        if arc not in self._delays:
+            instance, heads = self.windows.instance, self.windows.heads
+            scale = instance.problem.workload.scale
+            smallest = min((c.microbatch for c in instance.columns_of(arc.before)), key=scale)
+            table = instance.delays(arc, smallest)
+            rows = np.less(heads[arc.before], np.inf).any(axis=0)
+            columns = np.less(heads[arc.after], np.inf).any(axis=0)
+            self._delays[arc] = max(float(table[rows][:, columns].min()), 0.0)
+        return self._delays[arc]
+
+
+def holds_of(
+    windows: Windows, places: Places, reach: Reach, crossed: tuple[Crossing, ...]
+) -> dict[int, list[Hold]]:
+    """Return what each resource is sure to have held on it, by resource."""
+    found: dict[int, list[Hold]] = {}
+    residents = _residents(windows, places, reach, crossed)
+    index = windows.instance.problem.cluster.device_index
+    names = windows.instance.problem.graph.tensors
+    for r, (_, resource) in enumerate(windows.instance.resources):
+        for demand in resource.demands:
+            if isinstance(demand, Resident):
+                for tensor, hold in residents.get(index[demand.device], ()):
+                    if demand.tensors is None or names[tensor].name in demand.tensors:
+                        found.setdefault(r, []).append(_scaled(hold, demand.amount))
+            elif isinstance(demand, Held):
+                found.setdefault(r, []).extend(_held(windows, places, reach, demand))
+    return {r: some for r, holds in found.items() if (some := [h for h in holds if h.amount > 0])}
+
+
+def _scaled(hold: Hold, factor: float) -> Hold:
+    a = hold.activity
+    amount = hold.amount * factor
+    return Hold(hold.first, hold.last, amount, Activity(a.head, a.ticks, a.tail, amount, a.count))
+
+
+def _residents(
+    windows: Windows, places: Places, reach: Reach, crossed: tuple[Crossing, ...]
+) -> dict[int, list[tuple[int, Hold]]]:
+    """Return (tensor, hold in bytes) by device, on producers and on receivers."""
+    instance = windows.instance
+    found: dict[int, list[tuple[int, Hold]]] = {}
+    leaving: dict[tuple[int, int, int], float] = {}
+    for x in crossed:
+        key = (x.tensor, x.column, x.source)
+        leaving[key] = max(leaving.get(key, 0.0), x.timing.occupied)
+        first = (instance.problem.graph.producers[x.tensor], x.column)
+        ticks = x.timing.arrival + x.reader_ticks
+        amount = float(least_bytes(windows, x.tensor, x.column))
+        one = Activity(x.ready, ticks, x.rest - x.reader_ticks, amount, x.count)
+        found.setdefault(x.target, []).append((x.tensor, Hold(first, first, amount, one)))
+    for t, producer in enumerate(instance.problem.graph.producers):
+        for row, column in enumerate(instance.columns_of(producer)):
+            devices = places.sure[producer][row]
+            amount = float(least_bytes(windows, t, row)) if devices else 0.0
+            for device in devices if amount else ():
+                first, out = (producer, row), leaving.get((t, row, device), 0.0)
+                last, ticks, tail = _lifetime(windows, places, reach, t, first, device, out)
+                head = float(windows.head[producer][row])
+                one = Activity(head, ticks, tail, amount, column.count)
+                found.setdefault(device, []).append((t, Hold(first, last, amount, one)))
+    return found
+
+
+def _lifetime(
+    windows: Windows,
+    places: Places,
+    reach: Reach,
+    tensor: int,
+    first: Task,
+    device: int,
+    leaving: float,
+) -> tuple[Task, float, float]:
+    """Return the last task, the least length and the tail of a tensor's life where it was made."""
+    graph, (producer, row) = windows.instance.problem.graph, first
+    own, after = reach.least_ticks(producer), float(windows.tail[producer][row])
+    if graph.tensors[tensor].output:
+        return first, own + after, 0.0
+    last, ticks, tail = first, own + leaving, max(after - leaving, 0.0)
+    lengths = reach.lengths(producer)
+    for reader in graph.consumers[tensor]:
+        for mine, other, _ in column_pairs(windows.instance, producer, reader):
+            if (
+                mine == row
+                and device in places.sure[reader][other]
+                and surely_reads(windows, tensor, reader, other)
+                and lengths[reader] > ticks
+            ):
+                last, ticks = (reader, other), lengths[reader]
+                tail = float(windows.tail[reader][other])
+    return last, ticks, tail
+
+
+def _held(windows: Windows, places: Places, reach: Reach, demand: Held) -> Iterator[Hold]:
+    """Yield what a ``Held`` demand is sure to hold, where the path gives it a length."""
+    instance = windows.instance
+    index = instance.problem.graph.operator_index
+    a, b = index[demand.from_operator], index[demand.to_operator]
+    length = reach.lengths(a).get(b, 0.0)
+    if demand.from_edge is Edge.END:
+        length -= reach.least_ticks(a)
+    if demand.to_edge is Edge.START:
+        length -= reach.least_ticks(b)
+    for row, other, count in column_pairs(instance, a, b):
+        if demand.device is not None:
+            device = instance.problem.cluster.device_index[demand.device]
+            if device not in places.sure[a][row]:
+                continue
+        if length <= 0:
+            continue
+        head, tail = float(windows.head[a][row]), float(windows.tail[b][other])
+        if demand.from_edge is Edge.END:
+            head += reach.least_ticks(a)
+        if demand.to_edge is Edge.START:
+            tail += reach.least_ticks(b)
+        whole = demand.from_edge is Edge.START and demand.to_edge is Edge.END
+        last = (b, other) if whole else (a, row)
+        one = Activity(head, length, tail, demand.amount, count)
+        yield Hold((a, row), last, demand.amount, one)
+
+
+def room_for_holds(windows: Windows, places: Places, resource: Resource) -> float:
+    """Return a resource's capacity less the parameters that are sure to be resident."""
+    instance, graph = windows.instance, windows.instance.problem.graph
+    room = resource.capacity
+    for demand in resource.demands:
+        if isinstance(demand, ResidentParameters):
+            device = instance.problem.cluster.device_index[demand.device]
+            sizes: dict[int, int] = {}
+            for o, operator in enumerate(graph.operators):
+                if operator.parameters and any(device in s for s in places.sure[o]):
+                    modes = {a.mode for a in instance.choices[o]}
+                    for group in (graph.parameter_index[p] for p in operator.parameters):
+                        least = min(graph.parameter_bytes(o, m)[group] for m in modes)
+                        sizes[group] = max(sizes.get(group, 0), least)
+            names = {g: graph.parameters[g].name for g in sizes}
+            room -= demand.amount * sum(
+                size
+                for group, size in sizes.items()
+                if demand.groups is None or names[group] in demand.groups
+            )
+    return room
+
+
+def comparable(instance: Instance, first: Task, other: Task) -> bool:
+    """Return whether two tasks run equally often, microbatch by microbatch."""
+    graph = instance.problem.graph
+    return first[1] == other[1] and is_step(graph, first[0]) == is_step(graph, other[0])
