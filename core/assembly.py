@@ -18,9 +18,8 @@ from parplan.hardware import Cluster
 from parplan.problem import DEFAULT_CONSTRAINTS, Problem, Rule
 from parplan.registry import Registered, Registry
 from parplan.rounding import fitting_tick
-from parplan.rules import guarded
+from parplan.rules import guarded, make_plugin
 from parplan.spec import Spec
-from parplan.structuring import structure
 
 WEIGHTS = "weights"
 """The constraint that keeps the readers of a parameter group together."""
@@ -164,12 +163,7 @@ _MODE_FIELDS = attrs.fields(Mode)
 def _made(registry: Registry, kind: str, rule: Rule, key: str) -> tuple[Registered[object], Any]:
     """Return a plugin's entry and the object made from its class and options."""
     entry = registry.get(kind, rule.name, key=key)
-    cls = entry.value
-    assert isinstance(cls, type)
-    made: Any = guarded(
-        entry, "options", lambda: structure(dict(rule.options), cls, key=f"{key}.{rule.name}")
-    )
-    return entry, made
+    return entry, make_plugin(entry, rule, f"{key}.{rule.name}")
 
 
 def _shown(path: Path) -> str:

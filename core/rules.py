@@ -22,7 +22,7 @@ from parplan.declarations import (
 from parplan.errors import InfeasibleError, InputError, ParplanError, PluginError
 from parplan.problem import Problem, Rule
 from parplan.registry import Registered, Registry
-from parplan.structuring import structure
+from parplan.structuring import structure_options
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -121,7 +121,7 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
     declared: list[Declared] = []
     for position, rule in enumerate(problem.constraints):
         entry = registry.get("constraints", rule.name, key=f"constraints[{position}]")
-        constraint = _make(entry, rule, f"constraints.{rule.name}")
+        constraint = make_plugin(entry, rule, f"constraints.{rule.name}")
         _check_escape_hatch(entry, constraint)
         constraints.append(constraint)
         try:
@@ -132,7 +132,7 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
             _check_names(problem, what, entry)
             declared.append(Declared(rule.name, what))
     objectives = [
-        _make(
+        make_plugin(
             registry.get("objectives", rule.name, key=f"objectives[{i}]"),
             rule,
             f"objectives.{rule.name}",
@@ -162,10 +162,11 @@ def overrides(value: object, method: str, base: type) -> bool:
     return getattr(type(value), method) is not getattr(base, method)
 
 
-def _make(entry: Registered[object], rule: Rule, key: str) -> Any:
+def make_plugin(entry: Registered[object], rule: Rule, key: str) -> Any:
+    """Return the object of a plugin's class with the options of a rule; InputError names them."""
     cls = entry.value
     assert isinstance(cls, type)
-    return guarded(entry, "options", lambda: structure(dict(rule.options), cls, key=key))
+    return guarded(entry, "options", lambda: structure_options(rule.options, cls, key=key))
 
 
 def _check_escape_hatch(entry: Registered[object], constraint: Constraint) -> None:

@@ -137,7 +137,7 @@ class Spec:
             # Rules are keyed by name, since defaults shift their positions.
             for position, rule in enumerate(getattr(self, section)):
                 key = f"{section}.{rule.name}"
-                if error.key is not None and f"{error.key}.".startswith(f"{key}."):
+                if error.key is not None and _is_inside(error.key, key):
                     place = f"{section}[{position}].{rule.name}{error.key[len(key) :]}"
                     error = type(error)(error.message, file=error.file, line=error.line, key=place)
         return _locate(error, self.document, self.overrides)
@@ -194,10 +194,19 @@ def make_spec(
 
 def _locate(error: InputError, document: Document, overrides: Mapping[str, str]) -> InputError:
     """Return an error with its place: an override that set its key, or a line of the file."""
+    if error.file is not None or not error.key:
+        return document.locate(error)
     for key, override in overrides.items():
-        if error.file is None and error.key and re.match(rf"{re.escape(key)}(?![^.\[])", error.key):
+        if _is_inside(error.key, key):
             return error.located(file=f"--set {override}")
-    return document.locate(error)
+    # An override further down may be at fault, or not.
+    further = [override for key, override in overrides.items() if _is_inside(key, error.key)]
+    note = f" (with --set {', '.join(further)})" if further else ""
+    return document.locate(type(error)(f"{error.message}{note}", key=error.key, line=error.line))
+
+
+def _is_inside(key: str, outer: str) -> bool:
+    return key.startswith(outer) and key[len(outer) :][:1] in ("", ".", "[")
 
 
 def _parse_override(override: str) -> tuple[KeyPath, Any]:

@@ -24,7 +24,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
-from parplan.errors import InputError, ParplanError
+from parplan.errors import InputError
 from parplan.problem import Rule
 from parplan.units import Dimension, dimension_of, parse_quantity
 
@@ -80,15 +80,20 @@ def structure(
         With the dotted key path of the first fault, and a did-you-mean for an unknown key.
     """
     try:
-        if data == {} and isinstance(cls, type) and not attrs.has(cls):
-            return cls()  # a plugin without options may be any class
         return (converter or _converter()).structure(data, cls)
     except RecursionError:
         raise InputError("is nested too deeply", key=key or None, file=file) from None
-    except Exception as error:
-        if isinstance(error, ParplanError) and not isinstance(error, InputError):
-            raise
+    except Exception as error:  # noqa: BLE001  # cattrs raises groups of anything
         raise explain(error, cls, key).located(file=file) from None
+
+
+def structure_options(options: Mapping[str, Any], cls: type[T], *, key: str) -> T:
+    """Return a plugin made from its options; a class that is not attrs takes none."""
+    if attrs.has(cls):
+        return structure(dict(options), cls, key=key)
+    if options:
+        raise InputError(f"takes no options, but {', '.join(map(str, options))} is given", key=key)
+    return cls()
 
 
 def explain(error: BaseException, cls: Any, key: str) -> InputError:
