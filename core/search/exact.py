@@ -129,6 +129,8 @@ def solve(
     """
     solver = registry.solvers[engine.solver].value
     for level in range(len(rules.objectives)):
+        if level == 0 and incumbent.gap <= options.gap:
+            continue  # already proven; later objectives are not
         left = deadline - time.monotonic()
         if left <= 0:
             return

@@ -95,7 +95,7 @@ def _search(
     if is_pipeline(placer):
         until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
         _baselines(placer, rules, registry, options, incumbent, candidates, until, notes)
-    if engine.exact and incumbent.gap > options.gap:
+    if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         exact.solve(rules, registry, options, engine, incumbent, deadline)
     elif candidates and incumbent.gap > options.gap:
         target = _target(problem, incumbent, options)
