@@ -109,7 +109,14 @@ def render(parts: Iterable[RenderableType], *, colour: bool) -> str:
     out = io.StringIO()
     # A file or a pipe has no width to fit into.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
-    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour)
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=colour,
+        no_color=not colour,
+        markup=False,
+        highlight=False,
+    )  # names are no markup
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str))
     return out.getvalue().rstrip("\n")

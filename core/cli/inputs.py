@@ -76,15 +76,13 @@ def import_command(
     KIND is the name of an importer; 'parplan plugins' lists them.
     """
     from parplan import api
-    from parplan.files import write_text
-    from parplan.structuring import make_converter
+    from parplan.plan_file import graph_text, save_graph
 
     graph = api.import_model(kind, file, _options(options), registry=load_registry(settings))
-    text = json.dumps(make_converter().unstructure(graph), indent=1) + "\n"
     if output is None:
-        emit(text.rstrip("\n"))
+        emit(graph_text(graph))
         return
-    write_text(output, text)
+    save_graph(graph, output)
     emit(f"{output}: {len(graph.operators)} operators, {len(graph.tensors)} tensors")
 
 

@@ -8,6 +8,7 @@ import click
 
 from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
 from parplan.cli.output import emit
+from parplan.errors import PluginError
 
 if TYPE_CHECKING:
     from parplan.registry import Registered, Registry
@@ -39,10 +40,14 @@ def solvers_command(settings: Settings) -> None:
 
 
 def _solver_row(entry: Registered[Any]) -> tuple[str, ...]:
+    from parplan.contracts import Availability
     from parplan.rules import guarded
 
     solver = entry.value
-    found = guarded(entry, "probe", solver.probe)
+    try:
+        found = guarded(entry, "probe", solver.probe)
+    except PluginError as error:
+        found = Availability(False, reason=str(error))
     can = ", ".join(sorted(solver.capabilities))
     remarks = "; ".join(text for text in (found.reason, found.limit) if text)
     return entry.name, "yes" if found.available else "no", found.version or "-", can, remarks
