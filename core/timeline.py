@@ -70,15 +70,6 @@ def link_rows(schedule: Schedule) -> list[Row]:
     return [_row(name, found) for name, found in zip(names, bars, strict=True)]
 
 
-def busy_ticks(row: Row) -> int:
-    """Return for how many ticks a row is held by anything."""
-    if not len(row.start):
-        return 0
-    end = np.maximum.accumulate(row.end)
-    free_until = np.concatenate(([np.int64(0)], end[:-1]))
-    return int(np.maximum(end - np.maximum(row.start, free_until), 0).sum())
-
-
 def coverage(start: Column, end: Column, edges: Column) -> Column:
     """Return the ticks that bars cover between consecutive edges, bars added up.
 
