@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from parplan_parity import Parity
 
+import parplan
 from parplan.graph import Graph, Mode, Operator
 from parplan.hardware import Cluster, Device
-from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.schedule import Schedule, Tasks, Transfers
 from parplan.workload import Workload
@@ -30,7 +32,7 @@ def schedule(*devices: int) -> Schedule:
 
 
 def test_it_is_installed_under_its_distribution() -> None:
-    found = load_registry().objectives["parity"]
+    found = parplan.load_registry().objectives["parity"]
     assert found.value is Parity
     assert found.distribution == "parplan-parity-objective"
 
@@ -45,3 +47,20 @@ def test_value_is_the_difference_in_seconds(devices: tuple[int, ...], seconds: f
 def test_bound_is_below_every_value() -> None:
     found = schedule(0, 1, 0)
     assert Parity().bound(found.problem) <= Parity().value(found)
+
+
+SPEC = Path(__file__).parents[1] / "specs" / "parity.yaml"
+
+
+@pytest.mark.parametrize("solver", ["highs", "cp-sat"])
+@pytest.mark.parametrize("objectives", ["[parity]", "[makespan, parity]"])
+def test_solver_finds_the_even_split(solver: str, objectives: str) -> None:
+    override = f"objectives={objectives}"
+    plan = parplan.plan(SPEC, overrides=[override], solver=solver, time_limit_s=20)
+    assert plan.objectives["parity"] == 0
+    assert plan.gap == 0
+
+
+def test_fastest_plans_are_compared_by_parity() -> None:
+    plan = parplan.plan(SPEC)
+    assert plan.objectives == {"makespan": pytest.approx(0.006), "parity": 0}

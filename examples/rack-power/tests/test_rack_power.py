@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from parplan_rack_power import RackPower
 
+import parplan
 from parplan.declarations import Resource
 from parplan.errors import InputError
 from parplan.graph import Graph, Mode, Operator
 from parplan.hardware import Cluster, Device
-from parplan.plugins.manager import load_registry
 from parplan.problem import Problem, Rule
 from parplan.rules import Rules, make_rules
 from parplan.workload import Workload
@@ -31,7 +32,7 @@ def problem(options: Mapping[str, object], *, attributes: Mapping[str, float] = 
 
 
 def rules(options: Mapping[str, object], **figures: Mapping[str, float]) -> Rules:
-    return make_rules(problem(options, **figures), load_registry())
+    return make_rules(problem(options, **figures), parplan.load_registry())
 
 
 def rack(options: Mapping[str, object], **figures: Mapping[str, float]) -> Resource:
@@ -44,7 +45,7 @@ def racks(limit: float) -> dict[str, object]:
 
 
 def test_it_is_installed_under_its_distribution() -> None:
-    found = load_registry().constraints["rack-power"]
+    found = parplan.load_registry().constraints["rack-power"]
     assert found.value is RackPower
     assert found.distribution == "parplan-rack-power"
 
@@ -91,3 +92,48 @@ def test_unknown_device_is_an_error() -> None:
 def test_misspelt_option_is_an_error() -> None:
     with pytest.raises(InputError, match="watt"):
         rules({"racks": racks(1000), "watt": {"gpu": 700}})
+
+
+SPEC = Path(__file__).parents[1] / "specs" / "rack-power.yaml"
+
+
+def most_watts(plan: parplan.Plan) -> float:
+    """Return the most power that the devices draw together; it rises only where a task starts."""
+    devices = {device.name: device.attributes for device in plan.problem.cluster.devices}
+    tasks = list(plan.schedule.task_views())
+    idle = sum(figures["idle_watts"] for figures in devices.values())
+    return idle + max(
+        sum(
+            devices[device]["watts"] - devices[device]["idle_watts"]
+            for task in tasks
+            if task.start <= instant < task.end
+            for device in task.devices
+        )
+        for instant in (task.start for task in tasks)
+    )
+
+
+@pytest.mark.parametrize("solver", ["list", "highs", "cp-sat"])
+def test_plan_stays_below_the_limit(solver: str) -> None:
+    plan = parplan.plan(SPEC, solver=solver, time_limit_s=20)
+    assert most_watts(plan) == 800
+    assert plan.value == pytest.approx(0.018)
+    assert parplan.check(plan) == ()
+
+
+@pytest.mark.parametrize("solver", ["highs", "cp-sat"])
+def test_higher_limit_gives_a_faster_plan(solver: str) -> None:
+    override = "constraints[0].rack-power.racks.left.limit_watts=1400"
+    plan = parplan.plan(SPEC, overrides=[override], solver=solver, time_limit_s=20)
+    assert most_watts(plan) == 1400
+    assert plan.value < 0.018
+
+
+def test_check_refuses_a_plan_that_draws_too_much() -> None:
+    free = parplan.plan(SPEC, overrides=["constraints=[]"], time_limit_s=20)
+    registry = parplan.load_registry()
+    limited = parplan.assemble_problem(parplan.load_spec(SPEC), registry)
+    schedule = parplan.Schedule(limited, free.schedule.tasks, free.schedule.transfers)
+    violations = parplan.check_schedule(schedule, make_rules(limited, registry))
+    assert {violation.rule for violation in violations} == {"rack-power"}
+    assert max(violation.amount or 0 for violation in violations) == 400
