@@ -272,7 +272,7 @@
     "n": () => jump(1), "N": () => jump(-1),
   };
   document.addEventListener("keydown", event => {
-    if (event.target.closest("input, select, button")) return;
+    if (event.target.closest?.("input, select, button")) return;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "/") { event.preventDefault(); search.focus(); return; }
     if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
