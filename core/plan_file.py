@@ -1,4 +1,4 @@
-"""Plans and problems as JSON files, packed with gzip where the name ends in ``.gz``.
+"""Plans, problems and graphs as JSON files, packed with gzip where the name ends in ``.gz``.
 
 Every file says ``format`` and ``version``; a file of another format or a newer version is refused.
 """
@@ -13,14 +13,23 @@ from typing import Any, NoReturn, TypeVar
 from parplan import __version__
 from parplan.errors import InputError
 from parplan.files import read_bytes, write_bytes
+from parplan.graph import Graph
 from parplan.plans import Plan
 from parplan.problem import Problem
-from parplan.serialization import plan_from_data, plan_to_data, problem_from_data, problem_to_data
+from parplan.serialization import (
+    graph_from_data,
+    graph_to_data,
+    plan_from_data,
+    plan_to_data,
+    problem_from_data,
+    problem_to_data,
+)
 
 T = TypeVar("T")
 
 PLAN_FORMAT = "parplan-plan"
 PROBLEM_FORMAT = "parplan-problem"
+GRAPH_FORMAT = "parplan-graph"
 VERSION = 1
 
 SIZE_LIMIT = 2**30
@@ -60,13 +69,42 @@ def load_problem(path: Path | str) -> Problem:
     return _load(PROBLEM_FORMAT, "problem", Path(path), problem_from_data)
 
 
+def save_graph(graph: Graph, path: Path | str) -> None:
+    """Write a graph, equal modes once; see ``save_plan``. The importer ``json`` reads it."""
+    _write(graph_text(graph), Path(path))
+
+
+def load_graph(path: Path | str) -> Graph:
+    """Return the graph in a file; see ``load_plan``."""
+    return _load(GRAPH_FORMAT, "graph", Path(path), graph_from_data)
+
+
+def graph_text(graph: Graph) -> str:
+    """Return what ``save_graph`` writes."""
+    from parplan.assembly import share_modes  # so that reading a plan does not load spec files
+
+    return _text(GRAPH_FORMAT, "graph", graph_to_data(share_modes(graph)))
+
+
 def _save(form: str, key: str, data: dict[str, Any], path: Path) -> None:
+    _write(_text(form, key, data), path)
+
+
+def _text(form: str, key: str, data: dict[str, Any]) -> str:
     content = {"format": form, "version": VERSION, "parplan": __version__, key: data}
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise InputError(f"the {key} has no form in JSON: {error}") from None
+
+
+def _write(text: str, path: Path) -> None:
     try:
         encoded = text.encode("utf-8")
     except UnicodeEncodeError:
-        raise InputError("a name holds half a character (a lone surrogate)") from None
+        raise InputError(
+            "a name holds half a character (a lone surrogate)", file=str(path)
+        ) from None
     write_bytes(path, encoded)
 
 

@@ -97,7 +97,7 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
         "problem": problem_to_data(plan.problem),
         "tasks": _rows_to_data(plan.schedule.tasks),
         "transfers": _rows_to_data(plan.schedule.transfers),
-        "objectives": _any_to_data(plan.objectives, "objectives"),
+        "objectives": {name: _INFINITE.get(v, float(v)) for name, v in plan.objectives.items()},
         "bound": _writer().unstructure(plan.bound),
         "status": plan.status,
         "solver": plan.solver,
@@ -136,6 +136,16 @@ def plan_from_data(data: Any) -> Plan:
         found.solver,
         _any_from_data(found.provenance),
     )
+
+
+def graph_to_data(graph: Graph) -> dict[str, Any]:
+    """Return a graph as plain data; a mode that operators share (one object) is written once."""
+    return _graph_to_data(graph, _writer())
+
+
+def graph_from_data(data: Any) -> Graph:
+    """Return the graph of plain data; InputError with the key of the first fault."""
+    return _graph(structure(data, GraphData, key="graph", converter=_reader()), "graph")
 
 
 def _writer() -> cattrs.Converter:
@@ -181,11 +191,23 @@ def _graph_to_data(graph: Graph, converter: cattrs.Converter) -> dict[str, Any]:
 
 
 def _problem(data: ProblemData) -> Problem:
+    try:
+        return Problem(
+            data.name,
+            _graph(data.graph, "problem.graph"),
+            data.cluster,
+            data.workload,
+            _rules(data.constraints, "problem.constraints"),
+            _rules(data.objectives, "problem.objectives"),
+            data.tick_s,
+        )
+    except InputError as error:
+        raise error.located(key="problem") from None
+
+
+def _graph(data: GraphData, key: str) -> Graph:
     reader = _reader()
-    graph_key = "problem.graph"
-    modes = structure(
-        list(data.graph.modes), tuple[Mode, ...], key=f"{graph_key}.modes", converter=reader
-    )
+    modes = structure(list(data.modes), tuple[Mode, ...], key=f"{key}.modes", converter=reader)
 
     def mode_at(index: Any, _: Any) -> Mode:
         if type(index) is not int or not 0 <= index < len(modes):
@@ -195,24 +217,9 @@ def _problem(data: ProblemData) -> Problem:
     reader = _reader()
     reader.register_structure_hook(Mode, mode_at)
     operators = structure(
-        list(data.graph.operators),
-        tuple[Operator, ...],
-        key=f"{graph_key}.operators",
-        converter=reader,
+        list(data.operators), tuple[Operator, ...], key=f"{key}.operators", converter=reader
     )
-    try:
-        graph = Graph(data.graph.name, operators, data.graph.tensors, data.graph.parameters)
-        return Problem(
-            data.name,
-            graph,
-            data.cluster,
-            data.workload,
-            _rules(data.constraints, "problem.constraints"),
-            _rules(data.objectives, "problem.objectives"),
-            data.tick_s,
-        )
-    except InputError as error:
-        raise error.located(key="problem") from None
+    return Graph(data.name, operators, data.tensors, data.parameters)
 
 
 def _rule_to_data(rule: Rule, section: str) -> dict[str, Any]:

@@ -89,11 +89,10 @@ def structure(
 
 def structure_options(options: Mapping[str, Any], cls: type[T], *, key: str) -> T:
     """Return a plugin made from its options; a class that is not attrs takes none."""
-    if attrs.has(cls):
-        return structure(dict(options), cls, key=key)
-    if options:
+    plain = not attrs.has(cls)
+    if plain and options:
         raise InputError(f"takes no options, but {', '.join(map(str, options))} is given", key=key)
-    return cls()
+    return cls() if plain else structure(dict(options), cls, key=key)
 
 
 def explain(error: BaseException, cls: Any, key: str) -> InputError:
