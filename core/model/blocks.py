@@ -21,7 +21,7 @@ from parplan.model.terms import (
 )
 
 Value = Callable[[Any], float]
-"""Gives the value of a variable, or of a variable plus a constant."""
+"""Gives the value of a variable or a linear expression."""
 
 Definition = Callable[[Value], float]
 """Gives a variable's value from those of variables made before it."""
@@ -85,6 +85,10 @@ class RuleBlock(ScalarBlock):  # type: ignore[misc]  # Pyomo has no types
         ``define`` gives its value from others', for warm starts; without it, it has none there.
         """
         return self._variable("literals", name, pyo.Binary, define)
+
+    def fraction(self, name: str, define: Definition | None = None) -> Any:
+        """Return a new variable between 0 and 1."""
+        return self._variable("fractions", name, pyo.UnitInterval, define)
 
     def time(self, name: str, lower: int, upper: int, define: Definition | None = None) -> Any:
         """Return a new integer variable for an instant in model ticks."""

@@ -190,47 +190,31 @@ class Choices:
 
     def tie(self, rule: str, block: RuleBlock, together: Together) -> None:
         """Let operators share their device group (or the name of their mode)."""
-        index = self.problem.graph.operator_index
-        first, *others = [index[name] for name in together.operators]
-        for other in others:
-            for one, two in self.pairs(first, other):
-                ways = dict.fromkeys(
-                    self._label(key, a, together.what) for key in (one, two) for a in self.rows[key]
-                )
-                for way in ways:
+        for keys in self._members(together.operators):
+            for other in keys[1:]:
+                labels = [
+                    {a: self._label(key, a, together.what) for a in self.rows[key]}
+                    for key in (keys[0], other)
+                ]
+                for way in dict.fromkeys(w for found in labels for w in found.values()):
                     left, right = (
-                        self.sum_of(
-                            key,
-                            [
-                                a
-                                for a in self.rows[key]
-                                if self._label(key, a, together.what) == way
-                            ],
-                        )
-                        for key in (one, two)
+                        self.sum_of(key, [a for a, w in found.items() if w == way])
+                        for key, found in zip((keys[0], other), labels, strict=True)
                     )
                     self._state(rule, block, left, right, equal=True, names=together.operators)
 
     def part(self, rule: str, block: RuleBlock, apart: Apart) -> None:
         """Let no two of the operators share a device."""
-        index = self.problem.graph.operator_index
-        members = [index[name] for name in apart.operators]
-        for i, first in enumerate(members):
-            for other in members[i + 1 :]:
-                for one, two in self.pairs(first, other):
-                    for d in range(len(self.problem.cluster.devices)):
-                        left = self.sum_of(one, self.on_device(one, d))
-                        right = self.sum_of(two, self.on_device(two, d))
-                        self._state(
-                            rule, block, left + right, 1, equal=False, names=apart.operators
-                        )
+        for keys in self._members(apart.operators):
+            for d in range(len(self.problem.cluster.devices)):
+                here = total(self.sum_of(key, self.on_device(key, d)) for key in keys)
+                self._state(rule, block, here, 1, equal=False, names=apart.operators)
 
-    def pairs(self, first: int, other: int) -> list[tuple[Key, Key]]:
-        """Return the placement groups of two operators that share a microbatch."""
-        ones, twos = self.groups(first), self.groups(other)
-        if len(ones) == len(twos):
-            return [((first, h), (other, h)) for h in ones]
-        return [((first, h), (other, k)) for h in ones for k in twos]
+    def _members(self, operators: Sequence[str]) -> list[list[Key]]:
+        """Return the keys of operators by placement group; once per step counts as group 0."""
+        index = [self.problem.graph.operator_index[name] for name in operators]
+        groups = range(self.problem.workload.group_count)
+        return [[(o, h) for o in index if h in self.groups(o)] for h in groups]
 
     def _label(self, key: Key, a: int, what: str) -> Any:
         alternative = self.alternative(key[0], a)

@@ -27,7 +27,7 @@ from parplan.model.choices import Key
 from parplan.model.lifetimes import Lifetimes
 from parplan.model.tasks import Task
 from parplan.model.terms import Interval, Literal, Time, instant
-from parplan.model.transfers import Possible, Transport
+from parplan.model.transfers import Possible, TransferKey, Transport
 
 
 @frozen(eq=False)
@@ -194,19 +194,17 @@ class Demands:
         tensors: frozenset[str] | None,
     ) -> Iterator[Use]:
         """Yield one use per transfer where all its options hold alike, else one per option."""
-        alike: dict[tuple[object, ...], list[int]] = {}
+        alike: dict[tuple[TransferKey, int, int], list[int]] = {}
         for possible, i, offset, length in moves if amount else ():
             if tensors is None or self.problem.graph.tensors[possible.key[0]].name in tensors:
                 alike.setdefault((possible.key, offset, length), []).append(i)
-        for (key, offset, length), chosen in alike.items():  # type: ignore[misc]  # as made above
+        for (key, offset, length), chosen in alike.items():
             whole = len(chosen) == len(self.transport.possible[key].options)
             for i in chosen[:1] if whole else chosen:
                 make = partial(self._move, key, None if whole else i, offset, length)
                 yield Use(("transfer", *key), None if whole else i, amount, make)
 
-    def _move(
-        self, key: tuple[int, int, int], option: int | None, offset: int, length: int
-    ) -> Interval:
+    def _move(self, key: TransferKey, option: int | None, offset: int, length: int) -> Interval:
         transfer = self.transport.make(key)
         if option is not None:
             return self.transport.holding(transfer, option, offset, length)
@@ -223,7 +221,7 @@ class Demands:
                 for m in self.problem.microbatches_of(self.problem.graph.producers[t]):
                     yield from self._living((t, m, device), demand.amount)
 
-    def _living(self, key: tuple[int, int, int], amount: float) -> Iterator[Use]:
+    def _living(self, key: TransferKey, amount: float) -> Iterator[Use]:
         tensor, microbatch, device = key
         owner = ("tensor", *key)
         writer = (
@@ -251,7 +249,7 @@ class Demands:
                 make = partial(self._arrived, key, None if whole else i)
                 yield Use(owner, ("sent", i), size * amount, make)
 
-    def _arrived(self, key: tuple[int, int, int], option: int | None) -> Interval:
+    def _arrived(self, key: TransferKey, option: int | None) -> Interval:
         transfer = self.transport.make(key)
         literal = transfer.presence if option is None else transfer.literals[option]
         return self.lifetimes.received(transfer, literal)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from parplan.errors import InputError, SolverError
+from pyomo.core.expr.numeric_expr import MonomialTermExpression
+
+from parplan.errors import InputError
 from parplan.model.blocks import Value
 from parplan.model.left_shift import left_shift
 from parplan.schedule import Schedule, Tasks, Transfers
@@ -15,14 +18,15 @@ if TYPE_CHECKING:
 
 
 def reader(values: Mapping[str, float]) -> Value:
-    """Return a function that gives the value of a variable, or of one plus a constant."""
+    """Return a function that gives the value of a variable or a linear expression."""
 
     def value(expression: Any) -> float:
         if isinstance(expression, int | float):
             return expression
-        if hasattr(expression, "args"):
-            return sum(value(part) for part in expression.args)
-        return values[expression.name]
+        if not hasattr(expression, "args"):
+            return values[expression.name]
+        parts = [value(part) for part in expression.args]
+        return math.prod(parts) if isinstance(expression, MonomialTermExpression) else sum(parts)
 
     return value
 
@@ -36,16 +40,15 @@ def extract(model: ScheduleModel, values: Mapping[str, float]) -> Schedule:
     Raises
     ------
     InputError
-        If the model is one for bounds: its solutions need not be schedules.
-    SolverError
-        If a variable of the model has no value.
+        If the model is one for bounds, whose solutions need not be schedules, or if a variable of
+        the model has no value.
     """
     if model.clock.relaxed:
         raise InputError("a model with times rounded down gives bounds, no schedules")
     try:
         schedule = read_schedule(model, reader(values))
     except KeyError as error:
-        raise SolverError(f"the answer has no value for variable {error}") from None
+        raise InputError(f"the answer has no value for variable {error}") from None
     if model.clock.exact:
         return schedule
     shifted = left_shift(model.rules, schedule)
@@ -137,11 +140,14 @@ def warm_start(model: ScheduleModel, schedule: Schedule) -> dict[str, float]:
         (t, m, d): (s, start)
         for t, m, d, s, start in zip(*(c.tolist() for c in columns), strict=True)
     }
-    for key, made in model.transport.made.items():
-        source, start = moved.get(key, (None, None))
+    for transfer, made in model.transport.made.items():
+        source, start = moved.get(transfer, (None, None))
         earliest = 0 if start is None else -(-start // factor)
         values[made.start.name] = max(earliest, made.start.lb)
-        producer = (model.problem.graph.producers[key[0]], model.problem.workload.group(key[1]))
+        producer = (
+            model.problem.graph.producers[transfer[0]],
+            model.problem.workload.group(transfer[1]),
+        )
         for option, literal in zip(made.options, made.literals, strict=True):
             if literal is not None and literal is not made.presence:
                 taken = option.source == source and seen[producer] in option.rows

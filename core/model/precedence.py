@@ -105,8 +105,8 @@ class Precedence:
         read = self.choices.alternative(reader.operator, b)
         size = self.problem.tensor_bytes(tensor, made.mode, producer.microbatch)
         longest = 0
-        for target in read.devices if size is not None else ():
-            if target not in made.devices:
+        for target in read.devices:
+            if size is not None and target not in made.devices:
                 timings = [self.problem.transfer_timing(size, s, target) for s in made.devices]
                 arrivals = [t.arrival for t in timings if t is not None]
                 longest = max(longest, min(arrivals, default=0))  # no route: the coupling forbids

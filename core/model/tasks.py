@@ -55,8 +55,7 @@ class Task:
     def alternative(self, a: int) -> Interval:
         """Return the interval that is present if alternative ``a`` is chosen."""
         literal = self._choices.literal(*self.key, a)
-        end = self.start + self.sizes[a] if self.sizes[a] else self.start
-        return Interval(f"{self.name}#{a}", self.start, end, self.sizes[a], literal)
+        return Interval(f"{self.name}#{a}", self.start, self.end, self.sizes[a], literal)
 
     def within(self, rows: tuple[int, ...]) -> Interval:
         """Return the task's interval, present if one of ``rows`` (at least one) is chosen."""

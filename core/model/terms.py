@@ -7,7 +7,7 @@ else is ordinary linear Pyomo. Both lowerings (MIP and CP-SAT) read only these a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import field, frozen
@@ -17,6 +17,10 @@ Literal = Any
 
 Time = Any
 """An integer Pyomo variable, a fixed int, or a variable plus an int (an end: start + size)."""
+
+
+def _all(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(items)
 
 
 @frozen(eq=False)
@@ -82,7 +86,7 @@ class NoOverlap:
     """Present intervals with a positive length do not overlap."""
 
     name: str
-    intervals: tuple[Interval, ...] = field(converter=tuple)
+    intervals: tuple[Interval, ...] = field(converter=_all)
 
 
 @frozen(eq=False)
@@ -90,8 +94,8 @@ class Cumulative:
     """At every instant the heights of present intervals sum to at most ``capacity``."""
 
     name: str
-    intervals: tuple[Interval, ...] = field(converter=tuple)
-    heights: tuple[int, ...] = field(converter=tuple)
+    intervals: tuple[Interval, ...] = field(converter=_all)
+    heights: tuple[int, ...] = field(converter=_all)
     capacity: int = 1
 
 
@@ -108,7 +112,7 @@ class Before:
 class AtMostOne:
     """At most one of the binary variables is 1; lets a lowering merge alternatives."""
 
-    literals: tuple[Literal, ...] = field(converter=tuple)
+    literals: tuple[Literal, ...] = field(converter=_all)
 
 
 Term = NoOverlap | Cumulative | Before | AtMostOne
