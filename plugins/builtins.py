@@ -15,7 +15,11 @@ CONSTRAINTS = (
 )
 OBJECTIVES = ("parplan.objectives.makespan:Makespan",)
 SOLVERS: tuple[str, ...] = ("parplan.plugins.solvers.cp_sat:CpSat",)
-IMPORTERS = ("parplan.plugins.importers.huggingface:HuggingFace",)
+IMPORTERS = (
+    "parplan.plugins.importers.huggingface:HuggingFace",
+    "parplan.plugins.importers.json_graph:JsonGraph",
+    "parplan.plugins.importers.pipedream:PipeDream",
+)
 EXPORTERS: tuple[str, ...] = ()
 STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:GPipe",
