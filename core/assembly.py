@@ -13,16 +13,20 @@ from parplan.cluster_spec import build_cluster
 from parplan.contracts import CostModel, Importer, Strategy
 from parplan.costs import price
 from parplan.errors import InputError
-from parplan.graph import Graph, Mode
+from parplan.graph import Graph, Kind, Mode
 from parplan.hardware import Cluster
 from parplan.problem import DEFAULT_CONSTRAINTS, Problem, Rule
 from parplan.registry import Registered, Registry
 from parplan.rounding import fitting_tick
 from parplan.rules import guarded, make_plugin
 from parplan.spec import Spec
+from parplan.workload import Workload, WorkloadKind
 
 WEIGHTS = "weights"
 """The constraint that keeps the readers of a parameter group together."""
+
+
+_TRAINING_ONLY = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT, Kind.OPTIMIZER)
 
 
 def assemble_problem(spec: Spec, registry: Registry) -> Problem:
@@ -40,6 +44,7 @@ def assemble_problem(spec: Spec, registry: Registry) -> Problem:
         check_names(spec, registry)
         cluster = build_cluster(spec.cluster)
         graph = load_graph(spec, registry)
+        _check_passes(graph, spec.workload)
         graph = apply_strategies(graph, spec, cluster, registry)
         graph = share_modes(price(graph, cluster.devices, cost_models(spec, registry)))
         problem = Problem(
@@ -96,6 +101,20 @@ def load_graph(spec: Spec, registry: Registry) -> Graph:
         return guarded(entry, "load", lambda: importer.load(path, dict(model.options)))
     except InputError as error:
         raise error.located(key="model" if error.file is None else None) from None
+
+
+def _check_passes(graph: Graph, workload: Workload) -> None:
+    """Raise InputError if inference is asked of a graph that trains."""
+    if workload.kind is WorkloadKind.TRAINING:
+        return
+    for operator in graph.operators:
+        if operator.kind in _TRAINING_ONLY:
+            raise InputError(
+                f"is '{workload.kind}', but operator '{operator.name}' is of kind "
+                f"'{operator.kind}'; give the importer the option 'workload: inference', or say "
+                "'training' here",
+                key="workload.kind",
+            )
 
 
 def apply_strategies(graph: Graph, spec: Spec, cluster: Cluster, registry: Registry) -> Graph:

@@ -54,8 +54,16 @@ def spec_schema(registry: Registry | None = None) -> Schema:
         for section, kind in _SECTIONS.items():
             rules = [_rule(e.name, e.value, definitions) for e in getattr(registry, kind).values()]
             schema["properties"][section]["items"] = {"anyOf": rules}
-        model = definitions["ModelSpec"]["properties"]
-        model["kind"]["enum"] = ["inline", *registry.importers]
+        model = definitions["ModelSpec"]
+        model["properties"]["kind"]["enum"] = ["inline", *registry.importers]
+        model["allOf"] = [
+            {
+                "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
+                "then": {"properties": {"options": _class(options, definitions)}},
+            }
+            for name, entry in registry.importers.items()
+            if attrs.has(options := getattr(entry.value, "options", None))
+        ]
         search = definitions["SearchOptions"]["properties"]
         search["solver"]["enum"] = ["", "list", *registry.solvers]
     return {**schema, "$defs": definitions}
