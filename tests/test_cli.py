@@ -15,7 +15,7 @@ import pytest
 from parplan import files
 from parplan.cli import COMMANDS, main
 from parplan.errors import InfeasibleError, LimitError, PluginError, SolverError
-from parplan.plan_file import load_plan, save_plan
+from parplan.plan_file import load_graph, load_plan, save_plan
 from parplan.schedule import Schedule, Tasks
 from parplan.search import orchestrator
 from tests.plan_samples import HOSTILE, pipeline_plan
@@ -238,6 +238,8 @@ def test_debug_shows_the_traceback(
         (["check", "spec.yaml"], "is no JSON"),
         (["show", "none.json"], "no such file"),
         (["import", "nope", "x"], "no importer is named 'nope'"),
+        (["import", "pipedream", "x", "--set", "title"], "'title' is no option"),
+        (["import", "pipedream", "x", "--set", "title=[1"], "--set title"),
         (["init", "spec.yaml"], "already exists"),
         (["new-plugin", "../x"], "cannot name a plugin"),
     ],
@@ -368,12 +370,12 @@ def test_import_uses_a_plugin_of_the_working_folder(folder: Path, capsys: Captur
     (folder / "model.txt").write_text("one two")
     arguments = ["import", "lines", "model.txt", "--set", "title=demo", "--plugin", "face_plugin"]
     assert main(arguments) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["name"], [o["name"] for o in found["operators"]]) == ("demo", ["one", "two"])
+    printed = json.loads(capsys.readouterr().out)
     assert main([*arguments, "-o", "g.json"]) == 0
     assert capsys.readouterr().out == "g.json: 2 operators, 0 tensors\n"
-    assert json.loads((folder / "g.json").read_text()) == found
-    assert main(["--plugin", "face_plugin", "import", "lines", "model.txt", "--set", "title"]) == 2
+    assert json.loads((folder / "g.json").read_text()) == printed
+    graph = load_graph("g.json")
+    assert (graph.name, [o.name for o in graph.operators]) == ("demo", ["one", "two"])
 
 
 def test_solvers_are_probed_and_a_sick_one_is_named(folder: Path, capsys: Captured) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from parplan.cli.output import emit
 from parplan.text import plain
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 class Settings:
     """What holds for every command: the plugins to load, by module."""
 
-    plugins: tuple[str, ...] = field(default=(), converter=tuple)
+    plugins: tuple[str, ...] = ()
 
 
 def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Let ``--plugin`` stand behind the command as well as before it."""
 
-    @click.option(
-        "--plugin", "plugins", multiple=True, metavar="MODULE", help="Load a plugin's module."
-    )
-    @click.pass_context
-    @functools.wraps(command)
-    def with_plugins(context: click.Context, plugins: tuple[str, ...], **values: Any) -> Any:
+    def with_plugins(context: click.Context, /, plugins: tuple[str, ...], **values: Any) -> Any:
         context.obj = add_plugins(context.obj, plugins)
         return command(**values)
 
-    return with_plugins
+    functools.update_wrapper(with_plugins, command)  # with the options that it has already
+    option = click.option(
+        "--plugin", "plugins", multiple=True, metavar="MODULE", help="Load a plugin's module."
+    )
+    wrapped: Callable[..., Any] = option(click.pass_context(with_plugins))
+    return wrapped
 
 
 def add_plugins(settings: Settings, plugins: tuple[str, ...]) -> Settings:
@@ -45,7 +45,7 @@ def add_plugins(settings: Settings, plugins: tuple[str, ...]) -> Settings:
     # A console script does not look there by itself; last, so that nothing else is shadowed.
     if plugins and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    return evolve(settings, plugins=dict.fromkeys((*settings.plugins, *plugins)))
+    return evolve(settings, plugins=(*settings.plugins, *plugins))
 
 
 def load_registry(settings: Settings) -> Registry:

@@ -87,14 +87,14 @@ def import_command(
 
 
 def _options(given: tuple[str, ...]) -> dict[str, Any]:
-    import yaml
+    from parplan.spec_file import parse_document
 
     found = {}
     for text in given:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
+        name, _, value = text.partition("=")
+        if not name or not value.strip():
             raise InputError(f"'{text}' is no option; write NAME=VALUE", key="--set")
-        found[name] = yaml.safe_load(value)
+        found[name] = parse_document(value, f"--set {name}").data
     return found
 
 

@@ -62,7 +62,7 @@ def plan_command(
     from parplan import api
 
     asked = {"solver": solver, "time_limit_s": time_limit, "gap": gap}
-    changes = {name: value for name, value in asked.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     for path in (output, report):
         _check_folder(path)
     registry = load_registry(context.obj)
