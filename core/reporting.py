@@ -21,7 +21,9 @@ from parplan.declarations import (
     Running,
 )
 from parplan.errors import InputError
+from parplan.graph import Repeat
 from parplan.plans import Bound
+from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.schedule import Schedule
 
@@ -89,14 +91,13 @@ def summary(schedule: Schedule) -> Summary:
     """Return all figures of a schedule; O(n log n) in tasks and transfers."""
     usage = Usage(Facts(schedule))
     devices = _devices(usage)
-    ideal = _ideal_s(usage.facts)
     makespan_s = usage.facts.makespan * schedule.problem.tick_s
     return Summary(
         makespan_s,
         devices,
         _links(usage),
         sum(d.bubble for d in devices) / len(devices),
-        None if isinstance(ideal, str) else _part(ideal, makespan_s),
+        _utilization_if_known(schedule),
         _moved(usage.facts),
     )
 
@@ -154,6 +155,30 @@ def link_use(schedule: Schedule) -> tuple[LinkUse, ...]:
     return _links(Usage(Facts(schedule)))
 
 
+def longest_span_ticks(schedule: Schedule) -> int:
+    """Return the longest time from first to last use, over all devices and links.
+
+    A device is used by tasks and by transfers that leave or enter it, a link by transfers and
+    collectives; work of no length counts with its instant.
+    """
+    facts = Facts(schedule)
+    usage, x = Usage(facts), schedule.transfers
+    task, device = facts.devices.at(facts.choice)
+    freed = x.start + facts.moves.occupied
+    devices = _longest_span(
+        np.concatenate((device, x.source, x.target)),
+        np.concatenate((facts.starts[task], x.start, x.start)),
+        np.concatenate((facts.ends[task], freed, freed)),
+    )
+    ring, rows = usage.ring_links
+    links = _longest_span(
+        np.concatenate((facts.holds.link, ring)),
+        np.concatenate((facts.holds.start, facts.starts[rows])),
+        np.concatenate((facts.holds.end, facts.ends[rows])),
+    )
+    return max(devices, links)
+
+
 def operator_seconds(schedule: Schedule) -> dict[str, float]:
     """Return the seconds of each operator over all its runs."""
     facts = Facts(schedule)
@@ -174,11 +199,31 @@ def utilization(schedule: Schedule) -> float:
     InputError
         If no device states its peak for a number format that operators use.
     """
-    facts = Facts(schedule)
-    ideal = _ideal_s(facts)
-    if isinstance(ideal, str):
-        raise InputError(ideal)
-    return _part(ideal, facts.makespan * schedule.problem.tick_s)
+    return _part(ideal_seconds(schedule.problem), schedule.makespan * schedule.problem.tick_s)
+
+
+def ideal_seconds(problem: Problem) -> float:
+    """Return how long the useful work takes if all devices run at their peak.
+
+    Raises
+    ------
+    InputError
+        If no device states its peak for a number format that operators use.
+    """
+    workload = problem.workload
+    scales = sum(workload.scale(m) for m in range(workload.microbatches))
+    work: dict[str, float] = {}
+    for operator in problem.graph.operators:
+        if operator.flops > 0:
+            runs = 1.0 if operator.repeat is Repeat.STEP else scales
+            work[operator.dtype] = work.get(operator.dtype, 0.0) + operator.flops * runs
+    ideal = 0.0
+    for dtype, total in work.items():
+        peak = sum(device.peak_flops.get(dtype, 0.0) for device in problem.cluster.devices)
+        if peak == 0:
+            raise InputError(f"no device states peak_flops for '{dtype}'; utilization needs it")
+        ideal += total / peak
+    return ideal
 
 
 def moved_bytes(schedule: Schedule) -> int:
@@ -248,6 +293,18 @@ def union_ticks(start: Whole, end: Whole) -> int:
     return int(np.maximum(reached - np.maximum(start[order], covered), 0).sum())
 
 
+def _longest_span(place: Whole, start: Whole, end: Whole) -> int:
+    """Return the longest time from first start to last end of one place."""
+    if not len(place):
+        return 0
+    first = np.full(int(place.max()) + 1, np.iinfo(np.int64).max)
+    last = np.full(len(first), np.iinfo(np.int64).min)
+    np.minimum.at(first, place, start)
+    np.maximum.at(last, place, end)
+    used = np.bincount(place) > 0
+    return int((last[used] - first[used]).max())
+
+
 def _links(usage: Usage) -> tuple[LinkUse, ...]:
     facts = usage.facts
     link, moved = facts.holds.link, facts.moves.bytes[facts.holds.transfer]
@@ -261,23 +318,11 @@ def _links(usage: Usage) -> tuple[LinkUse, ...]:
     return tuple(found)
 
 
-def _ideal_s(facts: Facts) -> float | str:
-    """Seconds that the useful work takes at the peak of all devices; why not, if not known."""
-    problem, t = facts.problem, facts.schedule.tasks
-    operators = problem.graph.operators
-    flops = np.array([o.flops for o in operators])[t.operator] * facts.scale(t.microbatch)
-    totals = np.bincount(t.operator, weights=flops, minlength=len(operators))
-    work: dict[str, float] = {}
-    for operator, total in zip(operators, totals.tolist(), strict=True):
-        if total > 0:
-            work[operator.dtype] = work.get(operator.dtype, 0.0) + total
-    ideal = 0.0
-    for dtype, total in work.items():
-        peak = sum(device.peak_flops.get(dtype, 0.0) for device in problem.cluster.devices)
-        if peak == 0:
-            return f"no device states peak_flops for '{dtype}'; utilization needs it"
-        ideal += total / peak
-    return ideal
+def _utilization_if_known(schedule: Schedule) -> float | None:
+    try:
+        return utilization(schedule)
+    except InputError:
+        return None  # a peak is not stated; the report shows no figure then
 
 
 def _moved(facts: Facts) -> int:

@@ -11,10 +11,29 @@ CONSTRAINTS = (
     "parplan.constraints.devices:Devices",
     "parplan.constraints.links:Links",
     "parplan.constraints.memory:Memory",
+    "parplan.constraints.placement:Placement",
+    "parplan.constraints.precedence:Precedence",
+    "parplan.constraints.recomputation:Recomputation",
+    "parplan.constraints.recomputation:RecomputationBudget",
     "parplan.constraints.weights:Weights",
 )
-OBJECTIVES = ("parplan.objectives.makespan:Makespan",)
-SOLVERS: tuple[str, ...] = ("parplan.plugins.solvers.cp_sat:CpSat",)
+OBJECTIVES = (
+    "parplan.objectives.makespan:Makespan",
+    "parplan.objectives.peak_memory:PeakMemory",
+    "parplan.objectives.throughput:Throughput",
+    "parplan.objectives.traffic:Traffic",
+    "parplan.objectives.utilization:Utilization",
+)
+SOLVERS: tuple[str, ...] = (
+    "parplan.plugins.solvers.cp_sat:CpSat",
+    "parplan.plugins.solvers.mip:Highs",
+    "parplan.plugins.solvers.mip:Scip",
+    "parplan.plugins.solvers.mip:Cbc",
+    "parplan.plugins.solvers.mip:Glpk",
+    "parplan.plugins.solvers.mip:Gurobi",
+    "parplan.plugins.solvers.mip:Cplex",
+    "parplan.plugins.solvers.mip:Xpress",
+)
 IMPORTERS = (
     "parplan.plugins.importers.huggingface:HuggingFace",
     "parplan.plugins.importers.json_graph:JsonGraph",
@@ -26,12 +45,13 @@ STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:OneForwardOneBackward",
     "parplan.plugins.strategies.interleaved:Interleaved",
     "parplan.plugins.strategies.zero_bubble:ZeroBubbleH1",
+    "parplan.plugins.strategies.recompute:Recompute",
 )
 COST_MODELS = (
     "parplan.plugins.costs.measured:Measured",
     "parplan.plugins.costs.roofline:Roofline",
 )
-EXECUTORS: tuple[str, ...] = ()
+EXECUTORS = ("parplan.plugins.executors.processes:Processes",)
 
 
 def _load(paths: tuple[str, ...]) -> list[Any]:

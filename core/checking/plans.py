@@ -105,7 +105,9 @@ def recomputed_bounds(objective: Objective, rules: Rules) -> list[float]:
     # what computed it; so it is imported here alone.
     from parplan.search.bounds import combinatorial_bounds
 
-    problem = rules.problem
-    found = [b.value for b in combinatorial_bounds(problem, rules) if b.scope == "problem"]
-    own = objective.bound(problem)
-    return found if own is None else [*found, own]
+    problem, own = rules.problem, objective.bound(rules.problem)
+    found = [] if own is None else [own]
+    if objective.name == "makespan":
+        bounds = combinatorial_bounds(problem, rules)
+        found += [bound.value for bound in bounds if bound.scope == "problem"]
+    return found

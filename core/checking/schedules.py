@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from parplan.checking.facts import Facts
 from parplan.checking.resources import resources
 from parplan.checking.tasks import broken_rows, placement
@@ -59,4 +61,5 @@ def _own_violations(constraint: Constraint, schedule: Schedule) -> list[Violatio
             raise failed(f"gave {item!r} of type {type(item).__name__}; it must yield Violation")
         if not isinstance(item.message, str) or not isinstance(item.where, str):
             raise failed(f"gave {item!r}, whose message and where must be texts")
-    return found
+    # Reports and the search know a rule by its own name, whatever the plugin calls it here.
+    return [attrs.evolve(item, rule=constraint.name) for item in found]

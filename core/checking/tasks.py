@@ -161,14 +161,19 @@ def _uncoupled_modes(facts: Facts) -> Iterator[Violation]:
         pair, tensor = divmod(key, max(len(tensors), 1))
         reader, producer = (facts.modes[c] for c in divmod(pair, count))
         name = tensors[tensor].name
+        unwritten = producer.writes is not None and name not in producer.writes
+        layouts = (reader.layout, producer.layout)
+        if not unwritten and (layouts[0] == layouts[1] or "" in layouts):
+            continue
         by = facts.task_name(int(reads.reader[first]))
         maker = facts.task_name(int(reads.producer[first]))
-        if producer.writes is not None and name not in producer.writes:
+        if unwritten:
             text = f"{by} reads '{name}' in mode '{reader.name}', but {maker} does not write it"
-            yield Violation("modes", name, f"{text} in mode '{producer.name}'")
-        elif reader.layout and producer.layout and reader.layout != producer.layout:
-            text = f"{by} wants '{name}' in layout '{reader.layout}', but {maker} makes"
-            yield Violation("modes", name, f"{text} layout '{producer.layout}'")
+            text += f" in mode '{producer.name}'"
+        else:
+            text = f"{by} wants '{name}' in layout '{layouts[0]}', but {maker} makes"
+            text += f" layout '{layouts[1]}'"
+        yield Violation("modes", name, text)
 
 
 def _forbidden(facts: Facts, rules: Rules) -> Iterator[Violation]:

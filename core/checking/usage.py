@@ -52,15 +52,21 @@ class Usage:
         return Ragged(by_device.pointer, row[by_device.values])
 
     @cached_property
-    def _collectives(self) -> Ragged:
-        """Task rows that hold each link with their ring."""
+    def ring_links(self) -> tuple[Whole, Whole]:
+        """Links that collectives hold, and the task row of each."""
         facts = self.facts
         links = [
             {link for hop in facts.ring(chosen) for link in hop} if mode.ring_steps else set()
             for mode, (_, chosen) in zip(facts.modes, facts.choices, strict=True)
         ]
         row, link = Ragged.of([sorted(found) for found in links]).at(facts.choice)
-        by_link = Ragged.grouped(link, len(facts.problem.cluster.links))
+        return link, row
+
+    @cached_property
+    def _collectives(self) -> Ragged:
+        """Task rows that hold each link with their ring."""
+        link, row = self.ring_links
+        by_link = Ragged.grouped(link, len(self.facts.problem.cluster.links))
         return Ragged(by_link.pointer, row[by_link.values])
 
     @cached_property
