@@ -23,9 +23,9 @@ KINDS = ("fast", "slow")
 
 
 @st.composite
-def clusters(draw: st.DrawFn, max_devices: int = 3) -> Cluster:
+def clusters(draw: st.DrawFn, max_devices: int = 3, min_devices: int = 1) -> Cluster:
     """Devices of two kinds, joined pair by pair or through a switch; every pair has a route."""
-    count = draw(st.integers(1, max_devices))
+    count = draw(st.integers(min_devices, max_devices))
     devices = tuple(
         Device(
             f"g{i}",
