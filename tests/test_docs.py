@@ -23,6 +23,7 @@ from parplan.cluster_spec import ChannelSpec, ClusterSpec, DeviceSpec, LinkSpec,
 from parplan.graph import Estimate, Mode, ParameterGroup, Tensor
 from parplan.hardware import Route
 from parplan.options import SearchOptions
+from parplan.plugins.manager import load_registry
 from parplan.problem import Rule
 from parplan.serialization import PlanData, ProblemData
 from parplan.spec import ModelSpec, OperatorSpec, Spec
@@ -266,3 +267,29 @@ def test_tutorial_ends_with_the_example() -> None:
     assert written["parplan-rack-power/parplan_rack_power.py"] == module
     spec = (example / "specs/rack-power.yaml").read_text(encoding="utf-8")
     assert written["rack-power.yaml"] == spec
+
+
+BUILTINS = load_registry(installed=False)
+KIND_HEADINGS = {
+    "constraints": "Constraints",
+    "objectives": "Objectives",
+    "solvers": "Solvers",
+    "importers": "Importers",
+    "exporters": "Exporters",
+    "strategies": "Strategies",
+    "cost_models": "Cost models",
+    "executors": "Executors",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in KIND_HEADINGS for name in getattr(BUILTINS, kind)]
+)
+def test_builtin_is_documented_with_its_options(kind: str, name: str) -> None:
+    page = section(
+        (DOCS / "reference/builtins.md").read_text(encoding="utf-8"), KIND_HEADINGS[kind]
+    )
+    found = re.search(rf"^### {re.escape(name)}$(.*?)(?=^### |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    cls = BUILTINS.get(kind, name).value
+    assert [option for option in keys_of(cls) if f"`{option}`" not in found[1]] == []
