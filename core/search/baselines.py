@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from parplan.pipeline import PipelineShape
 from parplan.reporting import summary
 from parplan.rules import Rules, overrides
 from parplan.search.evaluation import Candidate, Finisher, prepare, schedule_by_recipe
-from parplan.search.improvement import improve
+from parplan.search.improvement import anneal, near_placement
 from parplan.search.placement import Placement, Placer
 from parplan.search.splits import device_orders, split, uniform_split
 
@@ -136,13 +137,13 @@ def _best_split(
     if not starts:
         return Baseline(recipe.name, "best", chunks, None, note)
 
-    def evaluate(placement: Placement) -> Candidate | None:
-        found = _try(placer, recipe, shape, placement)
+    def step(current: Candidate, random_: random.Random) -> Candidate | None:
+        placement = near_placement(placer, current.prepared.placement, random_)
+        found = None if placement is None else _try(placer, recipe, shape, placement)
         return None if isinstance(found, str) else found
 
-    best = min(starts, key=lambda c: c.makespan)
-    improved = improve(placer, best, evaluate, until, seed)
-    return Baseline(recipe.name, "best", chunks, improved.best)
+    best = anneal(min(starts, key=lambda c: c.makespan), step, until, seed)
+    return Baseline(recipe.name, "best", chunks, best)
 
 
 def baseline_row(

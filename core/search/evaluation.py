@@ -37,6 +37,7 @@ class Prepared:
     """
 
     placement: Placement
+    split_weights: bool
     coarse: Coarse
     network: Network
     scheduler: ListScheduler
@@ -86,6 +87,7 @@ def prepare(
     chunk_of = [chunk_of_block[placer.blocks.block_of[part[0]]] for part in coarse.members]
     return Prepared(
         placement,
+        split_weights,
         coarse,
         network,
         ListScheduler(network),

@@ -1,4 +1,4 @@
-"""Local search on placements: shift cuts between neighbours, move blocks, keep what helps."""
+"""Local search on placements and rules at once: simulated annealing over list schedules."""
 
 from __future__ import annotations
 
@@ -25,27 +25,31 @@ from parplan.search.splits import shifted_cuts
 EAGER = 100.0
 """An offset of this many periods makes a kind always first (minus) or always last (plus)."""
 
+TEMPERATURE = 0.006
+"""How much worse, relatively, a step may be at the start with a chance of 1/e."""
+
+RULE_SHARE = 0.5
+"""Part of the steps that change the rule and leave the placement."""
+
+
+@frozen
+class State:
+    """What a candidate is made from: enough to make it again in another process."""
+
+    placement: Placement
+    rule: PriorityRule
+    split_weights: bool = False
+
 
 def rule_portfolio() -> list[PriorityRule]:
     """Return rules from running far ahead (fast, much memory) to hardly at all (little memory)."""
-    rules = []
-    for ahead, extra in (
-        (math.inf, 0),
-        (2.0, 1),
-        (1.5, 1),
-        (1.25, 1),
-        (1.0, 1),
-        (1.0, 0),
-        (0.5, 1),
-    ):
-        for slope, backward, weight in (
-            (0.0, -EAGER, EAGER),
-            (0.25, 1.0, EAGER),
-            (0.5, -1.0, 4.0),
-            (1.0, -1.0, 2.0),
-        ):
-            offsets = {"backward": backward, "weight": weight}
-            rules.append(PriorityRule(slope, offsets, ahead, extra))
+    windows = ((math.inf, 0), (2.0, 1), (1.5, 1), (1.2, 3), (1.0, 3), (1.0, 1), (1.0, 0), (0.5, 1))
+    kinds = ((0.0, -EAGER, EAGER), (0.25, 1.0, EAGER), (0.25, -3.0, EAGER), (1.0, -1.0, 2.0))
+    rules = [
+        PriorityRule(slope, {"backward": backward, "weight": weight}, ahead, extra)
+        for ahead, extra in windows
+        for slope, backward, weight in kinds
+    ]
     rules.append(PriorityRule(0.0, {"backward": -EAGER, "weight": -EAGER}, 0.0, 1))
     return rules
 
@@ -78,7 +82,9 @@ def evaluate(
     return found
 
 
-def neighbour(placer: Placer, placement: Placement, random_: random.Random) -> Placement | None:
+def near_placement(
+    placer: Placer, placement: Placement, random_: random.Random
+) -> Placement | None:
     """Return a placement near by: some cuts shifted by one block, or one block moved."""
     group = random_.randrange(len(placement))
     row = placement[group]
@@ -99,27 +105,35 @@ def neighbour(placer: Placer, placement: Placement, random_: random.Random) -> P
     return (*placement[:group], tuple(new), *placement[group + 1 :])
 
 
-@frozen(eq=False)
-class Improved:
-    """The best candidate found and how many placements were looked at."""
+def near_rule(rule: PriorityRule, random_: random.Random) -> PriorityRule:
+    """Return a rule near by: every figure moved a little, the window at times anew."""
+    offsets = {
+        "backward": rule.offsets.get("backward", 0.0) + random_.gauss(0, 1),
+        "weight": rule.offsets.get("weight", 0.0) + random_.gauss(0, 2),
+        "forward": rule.offsets.get("forward", 0.0) + random_.gauss(0, 1),
+    }
+    ahead = rule.ahead
+    if random_.random() < 0.15:
+        ahead = random_.choice((1.0, 1.2, 1.5, 2.0, math.inf))
+    elif not math.isinf(ahead):
+        ahead = max(0.0, ahead + random_.gauss(0, 0.1))
+    extra = rule.extra if random_.random() < 0.5 else random_.choice((0, 1, 2, 3, 4))
+    return PriorityRule(max(0.0, rule.slope + random_.gauss(0, 0.15)), offsets, ahead, extra)
 
-    best: Candidate
-    evaluations: int
 
-
-def improve(
-    placer: Placer,
+def anneal(
     start: Candidate,
-    evaluate_placement: Callable[[Placement], Candidate | None],
+    step: Callable[[Candidate, random.Random], Candidate | None],
     deadline: float,
     seed: int,
     target: int = 0,
-    report: Callable[[Candidate], None] | None = None,
-) -> Improved:
-    """Return the best candidate reached by simulated annealing from ``start``.
+) -> Candidate:
+    """Return the best candidate that simulated annealing reaches from ``start``.
 
     Parameters
     ----------
+    step
+        Returns a candidate near another one; None if that try led nowhere.
     deadline
         On ``time.monotonic``'s clock.
     target
@@ -127,56 +141,62 @@ def improve(
     """
     random_ = random.Random(seed)
     current = best = start
-    seen = {start.prepared.placement: start.makespan}
-    evaluations, begin = 0, time.monotonic()
+    begin, failures = time.monotonic(), 0
     while best.makespan > target and (now := time.monotonic()) < deadline:
-        placement = neighbour(placer, current.prepared.placement, random_)
-        if placement is None:
-            continue
-        evaluations += 1
-        if placement in seen:
-            if evaluations > 50 * len(seen) + 1000:
+        found = step(current, random_)
+        if found is None:
+            failures += 1
+            if failures > 2000:
                 break
             continue
-        found = evaluate_placement(placement)
-        seen[placement] = -1 if found is None else found.makespan
-        if found is None:
-            continue
-        left = max(0.0, (deadline - now) / max(deadline - begin, 1e-9))
-        temperature = 0.004 * left * best.makespan
+        failures = 0
+        left = (deadline - now) / max(deadline - begin, 1e-9)
+        temperature = TEMPERATURE * left * left * best.makespan
         worse = found.makespan - current.makespan
         if worse <= 0 or random_.random() < math.exp(-worse / max(temperature, 1e-9)):
             current = found
         if found.makespan < best.makespan:
             best = found
-            if report is not None:
-                report(best)
-    return Improved(best, evaluations)
-
-
-def tune(start: Candidate, deadline: float, seed: int, target: int = 0) -> Candidate:
-    """Return the best schedule of the same placement under randomly changed rules."""
-    random_ = random.Random(seed)
-    best = start
-    rule = start.rule or PriorityRule()
-    while best.makespan > target and time.monotonic() < deadline:
-        offsets = {
-            "backward": rule.offsets.get("backward", 0.0) + random_.gauss(0, 1),
-            "weight": rule.offsets.get("weight", 0.0) + random_.gauss(0, 2),
-            "forward": rule.offsets.get("forward", 0.0) + random_.gauss(0, 1),
-        }
-        ahead = (
-            rule.ahead if math.isinf(rule.ahead) else max(0.0, rule.ahead + random_.gauss(0, 0.2))
-        )
-        new = PriorityRule(
-            max(0.0, rule.slope + random_.gauss(0, 0.2)),
-            offsets,
-            ahead if random_.random() < 0.8 else random_.choice((1.0, 1.5, 2.0, math.inf)),
-            random_.choice((0, 1, 1, 2, 3)),
-        )
-        found = schedule_by_rule(start.prepared, new)
-        if found is not None and found.makespan <= best.makespan:
-            rule = new
-            if found.makespan < best.makespan:
-                best = found
     return best
+
+
+def step_anywhere(placer: Placer, current: Candidate, random_: random.Random) -> Candidate | None:
+    """Return a candidate with another rule, or another placement under the same or another."""
+    rule = current.rule or PriorityRule()
+    if random_.random() < RULE_SHARE:
+        return schedule_by_rule(current.prepared, near_rule(rule, random_))
+    placement = near_placement(placer, current.prepared.placement, random_)
+    if placement is None:
+        return None
+    rules = [rule, near_rule(rule, random_)]
+    return evaluate(placer, placement, rules, split_weights=current.prepared.split_weights)
+
+
+def state_of(candidate: Candidate) -> State:
+    """Return what a candidate under a rule is made from."""
+    return State(
+        candidate.prepared.placement,
+        candidate.rule or PriorityRule(),
+        candidate.prepared.split_weights,
+    )
+
+
+def candidate_of(placer: Placer, state: State) -> Candidate | None:
+    """Return the candidate that a state stands for."""
+    return evaluate(placer, state.placement, [state.rule], split_weights=state.split_weights)
+
+
+def improve(placer: Placer, state: State, seconds: float, seed: int, target: int) -> State:
+    """Return a state at least as good, after so many seconds; runs in any process."""
+    start = candidate_of(placer, state)
+    if start is None:
+        return state
+    deadline = time.monotonic() + seconds
+    if random.Random(seed).random() < 0.5:
+        other = evaluate(
+            placer, state.placement, [state.rule], split_weights=not state.split_weights
+        )
+        if other is not None and other.makespan < start.makespan:
+            start = other
+    best = anneal(start, lambda c, r: step_anywhere(placer, c, r), deadline, seed, target)
+    return state_of(best)

@@ -22,9 +22,10 @@ from parplan.search.baselines import baseline_row, baselines, is_pipeline
 from parplan.search.blocks import find_blocks
 from parplan.search.bounds import combinatorial_bounds
 from parplan.search.evaluation import Candidate, Finisher
-from parplan.search.heuristics import first_candidates, improved_candidates
+from parplan.search.heuristics import first_candidates
 from parplan.search.incumbent import Incumbent
 from parplan.search.placement import Placer
+from parplan.search.team import improved_by_team
 
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
@@ -98,9 +99,30 @@ def _search(
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         exact.solve(rules, registry, options, engine, incumbent, deadline)
     elif candidates and incumbent.gap > options.gap:
-        target = _target(problem, incumbent, options)
-        for candidate in improved_candidates(placer, candidates, deadline, options.seed, target):
+        _improve(placer, candidates, registry, options, incumbent, deadline)
+
+
+def _improve(
+    placer: Placer,
+    candidates: list[Candidate],
+    registry: Registry,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    deadline: float,
+) -> None:
+    """Search near the best candidates, with as many workers as there may be."""
+    starts = [c for c in candidates if c.rule is not None] or candidates
+    target = _target(placer.problem, incumbent, options)
+    factory = registry.executors.get("processes")
+    executor = factory.value.create(options.workers) if factory and options.workers > 1 else None
+    try:
+        for candidate in improved_by_team(
+            placer, starts, executor, options.workers, deadline, options.seed, target
+        ):
             incumbent.offer(Finisher(placer).finish(candidate), "local search")
+    finally:
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _baselines(
