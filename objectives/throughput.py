@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Value = Callable[[Any], float]
 """Gives the value of a model's variable, for warm starts."""
 
-Bar = tuple[Any, Any, Any]
-"""Start, end and literal (None: always) of something in the model that takes a device or link."""
+Bar = tuple[Any, Any, Any, int]
+"""Start, end, literal (None: always) and latest end beyond the horizon of what takes a place."""
 
 
 @frozen
@@ -49,8 +49,9 @@ class Throughput(Objective):
         for number, bars in enumerate(_bars(model)):
             first = block.time(f"first use {number}", 0, horizon, partial(_first, bars))
             last = block.time(f"last use {number}", 0, horizon, partial(_last, bars))
-            for start, end, literal in bars:
-                absent = 0 if literal is None else horizon * (1 - literal)
+            for start, end, literal, reach in bars:
+                # What is absent may seem to end after the horizon, by no more than it would take.
+                absent = 0 if literal is None else (horizon + reach) * (1 - literal)
                 block.row(first <= start + absent)
                 block.row(last >= end - absent)
             spans.append((first, last))
@@ -77,11 +78,11 @@ def _present(bars: list[Bar], value: Value) -> list[Bar]:
 
 
 def _first(bars: list[Bar], value: Value) -> float:
-    return min((value(start) for start, _, _ in _present(bars, value)), default=0.0)
+    return min((value(start) for start, _, _, _ in _present(bars, value)), default=0.0)
 
 
 def _last(bars: list[Bar], value: Value) -> float:
-    return max((value(end) for _, end, _ in _present(bars, value)), default=0.0)
+    return max((value(end) for _, end, _, _ in _present(bars, value)), default=0.0)
 
 
 def _longest(spans: list[tuple[Any, Any]], value: Value) -> float:
@@ -96,8 +97,7 @@ def _bars(model: ScheduleModel) -> Iterable[list[Bar]]:
     for task in model.tasks.values():
         for row, literal in task.presence.items():
             alternative = problem.alternatives[task.operator][row]
-            interval = task.alternative(row)
-            bar = (interval.start, interval.end, literal)
+            bar = (task.start, task.end, literal, 0)
             for device in alternative.devices:
                 devices[device].append(bar)
             for link in problem.collective_links(task.operator, alternative):
@@ -106,10 +106,12 @@ def _bars(model: ScheduleModel) -> Iterable[list[Bar]]:
         transfer = model.transport.make(key)
         for option, literal in zip(transfer.options, transfer.literals, strict=True):
             occupied = model.clock.ticks(option.timing.occupied)
-            bar = (transfer.start, transfer.start + occupied, literal)
+            bar = (transfer.start, transfer.start + occupied, literal, occupied)
             devices[option.source].append(bar)
             devices[key[2]].append(bar)
             for hold in option.timing.holds:
-                begin = transfer.start + model.clock.ticks(hold.offset)
-                links[hold.link].append((begin, begin + model.clock.ticks(hold.ticks), literal))
+                begin = model.clock.ticks(hold.offset)
+                freed = begin + model.clock.ticks(hold.ticks)
+                bar = (transfer.start + begin, transfer.start + freed, literal, freed)
+                links[hold.link].append(bar)
     return (bars for bars in (*devices, *links) if bars)
