@@ -15,10 +15,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 
 from attrs import field, frozen
 
 from parplan.graph import Graph, Kernel, Kind, Mode, Operator, ParameterGroup, Repeat, Tensor
+
+
+class Passes(StrEnum):
+    """Which passes a graph has: all of a training step, or the forward ones."""
+
+    TRAINING = "training"
+    INFERENCE = "inference"
+
+
+class Backward(StrEnum):
+    """Whether the gradients of inputs and of weights are operators of their own."""
+
+    SPLIT = "split"
+    WHOLE = "whole"
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from attrs import frozen
 
 from parplan.contracts import Importer
-from parplan.differentiation import inference_graph, training_graph
+from parplan.differentiation import Backward, Passes, inference_graph, training_graph
 from parplan.errors import InputError
 from parplan.files import read_bytes
 from parplan.graph import Graph
@@ -26,26 +26,12 @@ DEFAULT_SEQUENCE = 4096
 T = TypeVar("T", int, bool)
 
 
-class Task(StrEnum):
-    """Which passes the graph has."""
-
-    TRAINING = "training"
-    INFERENCE = "inference"
-
-
 class Granularity(StrEnum):
     """What one operator is: a product or norm, half a layer, or a layer."""
 
     OPERATOR = "operator"
     BLOCK = "block"
     LAYER = "layer"
-
-
-class Backward(StrEnum):
-    """Whether the gradients of inputs and of weights are operators of their own."""
-
-    SPLIT = "split"
-    WHOLE = "whole"
 
 
 class Attention(StrEnum):
@@ -86,7 +72,7 @@ class HuggingFaceOptions:
 
     sequence: int | None = None
     microbatch: int = 1
-    workload: Task = Task.TRAINING
+    workload: Passes = Passes.TRAINING
     granularity: Granularity = Granularity.BLOCK
     backward: Backward = Backward.SPLIT
     attention: Attention = Attention.FLASH
@@ -111,7 +97,7 @@ class HuggingFaceOptions:
         return Setting(
             sequence=self.sequence or min(longest, DEFAULT_SEQUENCE),
             microbatch=self.microbatch,
-            training=self.workload is Task.TRAINING,
+            training=self.workload is Passes.TRAINING,
             flash=self.attention is Attention.FLASH,
             causal_half=self.causal_half,
             dtype=self.dtype.value,

@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import frozen
 
 from parplan.contracts import Importer
-from parplan.differentiation import Layer, Update, Work, inference_graph, training_graph
+from parplan.differentiation import (
+    Backward,
+    Layer,
+    Passes,
+    Update,
+    Work,
+    inference_graph,
+    training_graph,
+)
 from parplan.errors import InputError
 from parplan.graph import Graph, Kernel, ParameterGroup
 from parplan.plugins.importers.pipedream_profile import ProfileNode, read_profile
@@ -26,20 +33,6 @@ NOT_DIFFERENTIABLE = ("Size",)
 
 SAVES_RESULT = ("ReLU",)
 """Nodes whose backward pass needs the result instead of the input; so does what works in place."""
-
-
-class Task(StrEnum):
-    """Which passes the graph has."""
-
-    TRAINING = "training"
-    INFERENCE = "inference"
-
-
-class Backward(StrEnum):
-    """Whether the gradients of inputs and of weights are operators of their own."""
-
-    WHOLE = "whole"
-    SPLIT = "split"
 
 
 @frozen
@@ -64,7 +57,7 @@ class PipeDreamOptions:
     """
 
     device_kind: str = "v100"
-    workload: Task = Task.TRAINING
+    workload: Passes = Passes.TRAINING
     backward: Backward = Backward.WHOLE
     weight_share: float = 0.5
     microbatch_scale: float = 1.0
@@ -103,7 +96,7 @@ class PipeDream(Importer):
         title = path.resolve().parent.name if path.name == "graph.txt" else path.stem
         source = f"PipeDream profile {title}, measured on {chosen.device_kind}"
         layers = _layers(nodes, chosen, source)
-        training = chosen.workload is Task.TRAINING
+        training = chosen.workload is Passes.TRAINING
         groups = [_group(node, chosen, training) for node in nodes if node.parameter_bytes]
         if not training:
             return inference_graph(title, layers, groups)
