@@ -70,7 +70,7 @@ def plan_text(figures: PlanFigures, *, gantt: bool, colour: bool) -> str:
 
 
 def gantt_text(figures: PlanFigures) -> Text:
-    """Return the Gantt chart: a line per device, its memory, a line per link.
+    """Return the Gantt chart: a line per device, its memory, a line per used link.
 
     A column is a slice of time. It shows the kind of work that takes most of it, in lower case if
     the slice is idle for more than half, and ``.`` where nothing runs.
@@ -78,7 +78,8 @@ def gantt_text(figures: PlanFigures) -> Text:
     from rich.text import Text
 
     schedule = figures.plan.schedule
-    devices, links = device_rows(schedule), link_rows(schedule)
+    devices = device_rows(schedule)
+    links = [row for row in link_rows(schedule) if len(row.start)]
     longest = max(len(plain(row.name)) for row in [*devices, *links])
     margin = min(24, max(longest, len("  memory"))) + 1
     width = max(20, shutil.get_terminal_size((100, 24)).columns - margin - 1)
@@ -119,7 +120,7 @@ def render(parts: Iterable[RenderableType], *, colour: bool) -> str:
     )  # names are no markup
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str))
-    return out.getvalue().rstrip("\n")
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
 
 
 def shown(table: Table) -> RenderableType:
