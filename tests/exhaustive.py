@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
@@ -23,13 +23,30 @@ Key = tuple[int, int]
 
 Chosen = Mapping[Key, int]
 
+Accept = Callable[[Schedule], bool]
+
+JUDGING = 20
+"""A complete schedule counts for so many starts: judging one takes its time."""
+
 
 class TooLargeError(Exception):
     """More would have to be tried than was allowed."""
 
 
-def shortest_schedule(problem: Problem, max_nodes: int = 1_000_000) -> Schedule | None:
+def shortest_schedule(
+    problem: Problem,
+    max_nodes: int = 1_000_000,
+    accept: Accept = lambda _: True,
+    pause: int = 0,
+) -> Schedule | None:
     """Return a schedule of least makespan; None if there is none.
+
+    Parameters
+    ----------
+    accept
+        Judges complete schedules by further rules.
+    pause
+        Ticks in which such rules may let nothing happen at all.
 
     Raises
     ------
@@ -38,7 +55,7 @@ def shortest_schedule(problem: Problem, max_nodes: int = 1_000_000) -> Schedule 
     """
     placements = [_Placement(problem, chosen) for chosen in _choices(problem)]
     searches = [
-        _Search(placement, sources)
+        _Search(placement, sources, accept, pause)
         for placement in placements
         for sources in itertools.product(*(move.sources for move in placement.moves))
     ]
@@ -159,6 +176,8 @@ class _Search:
 
     placement: _Placement
     sources: tuple[int, ...]
+    accept: Accept
+    pause: int
     nodes: int = 0
     limit: int = 0
     starts: dict[int, int] = field(factory=dict)
@@ -196,7 +215,7 @@ class _Search:
     def horizon(self) -> int:
         """No shortest schedule is longer: somewhere nothing would happen."""
         releases = [self.placement.problem.release(m) for _, m in self.placement.tasks]
-        return max(releases) + sum(self.lengths)
+        return max(releases) + sum(self.lengths) + self.pause
 
     def _position_of_task(self, key: Key) -> int:
         return self.position["task", self.row[key]]
@@ -259,7 +278,10 @@ class _Search:
 
     def _place(self, i: int) -> bool:
         if i == len(self.order):
-            return self._first_in_first_out() and self._memory_fits()
+            self.nodes += JUDGING
+            return (
+                self._first_in_first_out() and self._memory_fits() and self.accept(self._schedule())
+            )
         kind, k = self.order[i]
         earliest = max((self.starts[b] + self.lengths[b] for b in self.before[i]), default=0)
         if kind == "task":

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from attrs import evolve
 
 from parplan.checking import check_schedule
 from parplan.contracts import Answer, SolveOptions, Termination
+from parplan.declarations import Declaration
 from parplan.errors import InfeasibleError
 from parplan.model.schedule_model import ScheduleModel
 from parplan.plugins.solvers import cp_sat, mip
 from parplan.problem import Problem
 from parplan.registry import Registry
-from parplan.rules import make_rules
+from parplan.rules import Declared, Rules, make_rules
 
 Solve = Callable[[ScheduleModel, SolveOptions], Answer]
 
@@ -32,14 +35,17 @@ class UnprovenError(Exception):
     """The time limit ended a solve before the optimum was proven."""
 
 
-def optimum(
-    problem: Problem, registry: Registry, solve: Solve, time_limit_s: float = 60.0
-) -> int | None:
+def with_declared(problem: Problem, registry: Registry, extra: Iterable[Declaration]) -> Rules:
+    """Return the rules of a problem and some declarations more, as a plugin would make them."""
+    rules = make_rules(problem, registry)
+    return evolve(rules, declared=(*rules.declared, *(Declared("drawn", e) for e in extra)))
+
+
+def optimum(rules: Rules, solve: Solve, time_limit_s: float = 60.0) -> int | None:
     """Return the proven least makespan in ticks; None if there is no schedule.
 
     The schedule is checked, and its makespan is the model's.
     """
-    rules = make_rules(problem, registry)
     try:
         model = ScheduleModel(rules)
     except InfeasibleError:
