@@ -43,6 +43,7 @@ class Precedence:
                 for consumer in graph.consumers[tensor]:
                     for m in self.problem.reading_tasks(consumer, microbatch):
                         self._add_read(tensor, microbatch, self.tasks[consumer, m])
+        self.transport.on_late = self._wait_for
 
     def _add_read(self, tensor: int, microbatch: int, reader: Task) -> None:
         """State ``S[reader] >= E[producer]``, or the end of the transfer where there is one."""
@@ -77,6 +78,16 @@ class Precedence:
                 self.block.before(transfer.interval, there)
                 implied = implied or (transfer.presence is None and there.presence is None)
         return implied
+
+    def _wait_for(self, transfer: Transfer) -> None:
+        """Let readers wait for a transfer that was made when their waits were already stated."""
+        tensor, microbatch, target = transfer.key
+        for consumer in self.problem.graph.consumers[tensor]:
+            for m in self.problem.reading_tasks(consumer, microbatch):
+                reader = self.tasks[consumer, m]
+                rows = self.transport.reading_rows(reader.key, tensor, target)
+                if rows:
+                    self.block.before(transfer.interval, reader.within(rows))
 
     def _wait_for_delays(
         self, tensor: int, producer: Task, reader: Task, rows: tuple[int, ...]

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pyomo.environ as pyo
 from attrs import field, frozen
 
-from parplan.declarations import Apart, Order, TimeLag, Together
+from parplan.declarations import Order, TimeLag
 from parplan.errors import InputError
 from parplan.model.assignment_model import AssignmentModel as AssignmentModel
-from parplan.model.blocks import Definition, RuleBlock
-from parplan.model.choices import Assignment, Choices
+from parplan.model.choices import Assignment
 from parplan.model.clock import Clock, Rounding
 from parplan.model.demands import Demands
+from parplan.model.guards import check_guards
 from parplan.model.lifetimes import Lifetimes
 from parplan.model.precedence import Precedence
 from parplan.model.resources import add_resource
+from parplan.model.rule_model import RuleModel
 from parplan.model.tasks import Task, make_tasks
 from parplan.model.transfers import Transfer, Transport
-from parplan.problem import STEP, Problem
+from parplan.problem import STEP
 from parplan.rules import Rules
 from parplan.schedule import Schedule
-from parplan.ticks import ticks_up
 
 
 @frozen
@@ -46,7 +45,7 @@ class ModelOptions:
     horizon: int | None = None
 
 
-class ScheduleModel:
+class ScheduleModel(RuleModel):
     """When everything happens, and where the assignment leaves it open, in which alternative.
 
     Every part of the model has a Block of its own: ``placement``, ``modes`` (what couples them),
@@ -60,8 +59,8 @@ class ScheduleModel:
     Attributes
     ----------
     pyomo
-        The ConcreteModel for a solver; its objective minimises the first objective that has an
-        expression, else the makespan.
+        The ConcreteModel for a solver; its objective is the first that has an expression, else
+        the makespan.
     makespan
         Variable, in model ticks.
     horizon
@@ -73,6 +72,8 @@ class ScheduleModel:
     ------
     InfeasibleError
         If the rules leave no alternative, or given alternatives cannot go together.
+    PluginError
+        If a plugin's row binds the times of what may be absent (``parplan.model.guards``).
     """
 
     def __init__(
@@ -81,39 +82,26 @@ class ScheduleModel:
         options: ModelOptions | None = None,
         assignment: Assignment | None = None,
     ) -> None:
-        self.rules = rules
-        self.problem: Problem = rules.problem
+        super().__init__(rules, assignment)
         self.options = options or ModelOptions()
         self.clock = Clock(self.options.tick, self.options.rounding)
         self.tick_s = self.problem.tick_s * self.options.tick
-        self.pyomo: Any = pyo.ConcreteModel(self.problem.name)
-        self._blocks: dict[str, RuleBlock] = {}
-        self.definitions: list[tuple[Any, Definition]] = []
-        self.choices = Choices(rules, self.block("placement"), assignment)
         self.horizon = self._horizon()
         times = self.block("schedule")
         self.tasks = make_tasks(self.choices, self.clock, times, self.horizon)
         self.transport = Transport(self.choices, self.clock, times, self.tasks, self.horizon)
         self.pyomo.makespan = pyo.Var(domain=pyo.Integers, bounds=(0, self.horizon))
         self.makespan = self.pyomo.makespan
-        self._add_modes()
-        self._add_placement_rules()
+        self._couple_modes(self.transport)
         self._add_resources()
         self._add_precedence()
         for constraint in rules.escape_hatches:
             constraint.constrain(self)
-        self._add_objective()
+        hatches = {constraint.name for constraint in rules.escape_hatches}
+        check_guards(self.pyomo, hatches, certain=[t.interval for t in self.tasks.values()])
+        self._set_objective("expression", self.makespan)
 
     # -- handles -------------------------------------------------------------------------------
-
-    def block(self, rule: str) -> RuleBlock:
-        """Return the Block of a rule, made on the first call."""
-        if rule not in self._blocks:
-            block = RuleBlock(rule, self.definitions)
-            # Names may hold dots, which Pyomo keeps for nesting.
-            self.pyomo.add_component(f"rule_{rule.replace('.', '_')}", block)
-            self._blocks[rule] = block
-        return self._blocks[rule]
 
     def task(self, operator: str, microbatch: int = STEP) -> Task:
         """Return a task; ``microbatch`` is -1 for an operator that runs once per step."""
@@ -132,51 +120,13 @@ class ScheduleModel:
         )
         return self.transport.make(key) if key in self.transport.possible else None
 
-    def on(self, operator: str, device: str, microbatch: int = 0) -> Any:
-        """Return 1 if an operator runs on a device, as an expression (or a number if settled)."""
-        o = self.problem.graph.operator_index[operator]
-        key = (o, self.problem.workload.group(microbatch) if len(self.choices.groups(o)) > 1 else 0)
-        d = self.problem.cluster.device_index[device]
-        return self.choices.sum_of(key, self.choices.on_device(key, d))
-
     # -- building ------------------------------------------------------------------------------
 
     def _horizon(self) -> int:
-        """Return the latest end in model ticks.
-
-        By default the sum of all durations, arrivals, lags and the last release: in a schedule
-        that ends later, nothing happens for a while, so what comes after can start earlier.
-        """
         if self.options.horizon is not None:
             return self.clock.ticks(self.options.horizon)
-        problem, clock = self.problem, self.clock
-        total = clock.ticks(max(map(problem.release, range(problem.workload.microbatches))))
-        for o, m in problem.tasks():
-            rows = self.choices.rows[o, problem.workload.group(m)]
-            total += max(
-                clock.ticks(problem.ticks(o, self.choices.alternative(o, a), m)) for a in rows
-            )
-        transport = Transport(self.choices, clock, self.block("schedule"), {}, 0)
-        for possible in transport.possible.values():
-            total += max(clock.ticks(option.timing.arrival) for option in possible.options)
-        for _, lag in self.rules.of(TimeLag):
-            ticks = abs(clock.ticks(ticks_up(lag.seconds, problem.tick_s)))
-            total += ticks * problem.workload.microbatches
-        return max(total, 1)
-
-    def _add_modes(self) -> None:
-        """Couple the alternatives of producers and readers; one row set per pair of keys."""
-        block = self.block("modes")
-        for tensor, producer in enumerate(self.problem.graph.producers):
-            for group in self.choices.groups(producer):
-                for reader in self.transport.readers(tensor, group):
-                    self.choices.couple(block, (producer, group), reader, tensor)
-
-    def _add_placement_rules(self) -> None:
-        for rule, together in self.rules.of(Together):
-            self.choices.tie(rule, self.block(rule), together)
-        for rule, apart in self.rules.of(Apart):
-            self.choices.part(rule, self.block(rule), apart)
+        transport = Transport(self.choices, self.clock, self.block("schedule"), {}, 0)
+        return self._longest_horizon(self.clock, transport)
 
     def _add_resources(self) -> None:
         if self.problem.cluster.fifo or self.rules.escape_hatches:
@@ -198,15 +148,6 @@ class ScheduleModel:
         if self.problem.cluster.fifo:
             precedence.add_fifo(self.block("fifo"))
         precedence.add_makespan(self.makespan)
-
-    def _add_objective(self) -> None:
-        expression, sense = self.makespan, pyo.minimize
-        for objective in self.rules.objectives:
-            found = objective.expression(self)
-            if found is not None:
-                expression, sense = found, pyo.maximize if objective.maximize else pyo.minimize
-                break
-        self.pyomo.objective = pyo.Objective(expr=expression, sense=sense)
 
     # -- results -------------------------------------------------------------------------------
 

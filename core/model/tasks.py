@@ -71,20 +71,39 @@ def make_tasks(
     choices: Choices, clock: Clock, block: RuleBlock, horizon: int
 ) -> dict[TaskKey, Task]:
     """Return every task by (operator index, microbatch), its times bounded by head and tail."""
-    problem = choices.problem
-    sizes: dict[TaskKey, dict[int, int]] = {}
-    for o, m in problem.tasks():
-        key = (o, problem.workload.group(m))
-        sizes[o, m] = {
-            a: clock.ticks(problem.ticks(o, choices.alternative(o, a), m))
-            for a in choices.rows[key]
-        }
+    sizes = {task: durations(choices, clock, task) for task in choices.problem.tasks()}
     shortest = {task: min(found.values()) for task, found in sizes.items()}
     heads, tails = windows(choices, clock, shortest)
     return {
         task: _make_task(choices, block, task, sizes[task], heads[task], horizon - tails[task])
         for task in sizes
     }
+
+
+def make_shadows(choices: Choices, clock: Clock) -> dict[TaskKey, Task]:
+    """Return every task without times: start and end are zero."""
+    found = {}
+    for task in choices.problem.tasks():
+        key = (task[0], choices.problem.workload.group(task[1]))
+        name = _name(choices, task)
+        sizes = durations(choices, clock, task)
+        found[task] = Task(*task, name, key, 0, 0, sizes, Interval(name, 0, 0), choices)
+    return found
+
+
+def durations(choices: Choices, clock: Clock, task: TaskKey) -> dict[int, int]:
+    """Return the length of a task in model ticks per open alternative."""
+    o, m = task
+    problem = choices.problem
+    return {
+        a: clock.ticks(problem.ticks(o, choices.alternative(o, a), m))
+        for a in choices.rows[o, problem.workload.group(m)]
+    }
+
+
+def _name(choices: Choices, task: TaskKey) -> str:
+    operator = choices.problem.graph.operators[task[0]].name
+    return operator if task[1] == STEP else f"{operator}@{task[1]}"
 
 
 def _make_task(
@@ -98,8 +117,7 @@ def _make_task(
     o, m = task
     problem = choices.problem
     key = (o, problem.workload.group(m))
-    operator = problem.graph.operators[o].name
-    name = operator if m == STEP else f"{operator}@{m}"
+    name = _name(choices, task)
     low, high = min(sizes.values()), max(sizes.values())
     # A window that is empty proves infeasibility, but that is for the solver to say.
     start: Any = block.time(f"start {name}", head, max(latest_end - low, head))

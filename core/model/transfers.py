@@ -8,11 +8,11 @@ Transfers that no resource can notice are never made: readers then wait for the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from attrs import field, frozen
 
-from parplan.errors import InputError
 from parplan.model.blocks import RuleBlock
 from parplan.model.choices import Choices, Key, total
 from parplan.model.clock import Clock
@@ -95,6 +95,7 @@ class Transport:
         self.problem = choices.problem
         self.made: dict[TransferKey, Transfer] = {}
         self.explicit: set[tuple[int, int]] = set()
+        self.on_late: Callable[[Transfer], None] | None = None
         self._needs: dict[tuple[int, int, int], Literal | Never] = {}
         self._options: dict[tuple[int, int, int, float], tuple[Option, ...]] = {}
         self._sources: dict[tuple[object, ...], tuple[Literal, ...]] = {}
@@ -185,25 +186,25 @@ class Transport:
     # -- what is made --------------------------------------------------------------------------
 
     def make(self, key: TransferKey) -> Transfer:
-        """Return a possible transfer with its variables, made on the first call."""
+        """Return a possible transfer with its variables, made on the first call.
+
+        ``on_late``, once set, sees to it that readers wait for what is made after their waits.
+        """
         if key not in self.made:
             self.made[key] = self._make(self.possible[key])
             self.explicit.add(key[:2])
+            if self.on_late is not None:
+                self.on_late(self.made[key])
         return self.made[key]
 
     def _make(self, possible: Possible) -> Transfer:
         tensor, microbatch, target = possible.key
-        cluster, graph = self.problem.cluster, self.problem.graph
-        suffix = "" if microbatch == STEP else f"@{microbatch}"
-        name = f"{graph.tensors[tensor].name}{suffix}>{cluster.devices[target].name}"
-        group = self.problem.workload.group(microbatch)
-        need = self.need(tensor, group, target)
-        if isinstance(need, Never):
-            raise InputError(f"transfer '{name}' is never needed")
-        producer = self.tasks[graph.producers[tensor], microbatch]
+        name = self.name(possible.key)
+        need = self.need(tensor, self.problem.workload.group(microbatch), target)
+        producer = self.tasks[self.problem.graph.producers[tensor], microbatch]
         earliest = _lower(producer.start) + min(producer.sizes.values())
         start = self.block.time(f"start {name}", min(earliest, self.horizon), self.horizon)
-        literals = self._source_literals(possible, need, name)
+        literals = self.literals(possible.key)
         times = [self.clock.ticks(option.timing.arrival) for option in possible.options]
         if len(set(times)) == 1:
             arrival = start + times[0] if times[0] else start
@@ -219,6 +220,12 @@ class Transport:
         made = Transfer(possible.key, name, possible.options, literals, need, start, arrival)
         self.block.before(producer.interval, instant(name, start, need))
         return made
+
+    def name(self, key: TransferKey) -> str:
+        """Return a transfer as ``tensor@microbatch>device``."""
+        tensor, device = self.problem.graph.tensors[key[0]], self.problem.cluster.devices[key[2]]
+        suffix = "" if key[1] == STEP else f"@{key[1]}"
+        return f"{tensor.name}{suffix}>{device.name}"
 
     def need(self, tensor: int, group: int, target: int) -> Literal | Never:
         """Return the literal that a tensor is needed on a device and not made there."""
@@ -258,16 +265,19 @@ class Transport:
             self.block.row(need <= 1 - here)
         return need
 
-    def _source_literals(self, possible: Possible, need: Literal, name: str) -> tuple[Literal, ...]:
+    def literals(self, key: TransferKey) -> tuple[Literal, ...]:
         """Return which option it is; shared by microbatches where placement alone decides."""
-        tensor, microbatch, target = possible.key
-        options = possible.options
+        tensor, microbatch, target = key
+        options, name = self.possible[key].options, self.name(key)
+        need = self.need(tensor, self.problem.workload.group(microbatch), target)
+        assert not isinstance(need, Never)  # a possible transfer is needed by some choice
         if len(options) == 1:
             return (need,)
         writer = (self.problem.graph.producers[tensor], self.problem.workload.group(microbatch))
         decided = len({a for o in options for a in o.rows}) == sum(len(o.rows) for o in options)
-        shared = (tensor, writer[1], target, tuple(o.rows for o in options))
-        if decided and shared in self._sources:
+        group = writer[1] if decided else microbatch
+        shared = (decided, tensor, group, target, tuple(o.rows for o in options))
+        if shared in self._sources:
             return self._sources[shared]
         if decided and need is None:
             literals = tuple(self.choices.any_of(writer, option.rows) for option in options)
@@ -281,14 +291,25 @@ class Transport:
                 if len(option.rows) < len(self.choices.rows[writer]):
                     self.block.row(literal <= self.choices.sum_of(writer, option.rows))
             self.block.at_most_one(literals)
-        if decided:
-            self._sources[shared] = literals
+        self._sources[shared] = literals
         return literals
 
     def holding(self, transfer: Transfer, i: int, offset: int, length: int) -> Interval:
         """Return something a transfer holds if option ``i`` is taken, in model ticks."""
         start = transfer.start + offset if offset else transfer.start
         return lasting(transfer.name, start, length, transfer.literals[i])
+
+
+class Untimed(Transport):
+    """Transfers without times: what is needed, and from where."""
+
+    def _make(self, possible: Possible) -> Transfer:
+        tensor, microbatch, target = possible.key
+        need = self.need(tensor, self.problem.workload.group(microbatch), target)
+        literals = self.literals(possible.key)
+        return Transfer(
+            possible.key, self.name(possible.key), possible.options, literals, need, 0, 0
+        )
 
 
 def _lower(time: Time) -> int:
