@@ -46,7 +46,7 @@ def assemble_problem(spec: Spec, registry: Registry) -> Problem:
         graph = load_graph(spec, registry)
         _check_passes(graph, spec.workload)
         graph = apply_strategies(graph, spec, cluster, registry)
-        graph = share_modes(price(graph, cluster.devices, cost_models(spec, registry)))
+        graph = _priced(graph, cluster, cost_models(spec, registry))
         problem = Problem(
             name=spec.name,
             graph=graph,
@@ -140,6 +140,14 @@ def cost_models(spec: Spec, registry: Registry) -> tuple[CostModel, ...]:
         for position, rule in enumerate(spec.costs)
     )
     return tuple(made)
+
+
+def _priced(graph: Graph, cluster: Cluster, models: tuple[CostModel, ...]) -> Graph:
+    """Return the graph with seconds in every mode; InputError if an operator gets none."""
+    try:
+        return share_modes(price(graph, cluster.devices, models))
+    except InputError as error:
+        raise error.located(key="model") from None
 
 
 def constraints_of(spec: Spec, graph: Graph) -> tuple[Rule, ...]:

@@ -67,7 +67,7 @@ class DeviceSpec:
             if self.preset:
                 base = attrs.evolve(device_preset(self.preset), **shared)
             else:
-                base = Device(name="device", **shared)
+                base = Device(name=self.name, **shared)
             names = [self.name.replace("{}", str(i)) for i in range(self.count)]
             return [attrs.evolve(base, name=name) for name in names]
         except InputError as error:
@@ -187,10 +187,16 @@ def build_cluster(spec: ClusterSpec) -> Cluster:
     InputError
         With the key at fault: an unknown preset, device, node or link end, a name given twice.
     """
+    if not spec.devices:
+        raise InputError("names no device; a plan needs at least one", key="cluster.devices")
     devices: list[Device] = []
     nodes: dict[str, list[str]] = {}
     for position, entry in enumerate(spec.devices):
-        made = entry.build(f"cluster.devices[{position}]", spec.reserve_bytes)
+        key = f"cluster.devices[{position}]"
+        made = entry.build(key, spec.reserve_bytes)
+        known = {device.name for device in devices}
+        if twice := next((device.name for device in made if device.name in known), None):
+            raise InputError(f"two devices are named '{twice}'; rename one of them", key=key)
         devices += made
         if entry.node:
             nodes.setdefault(entry.node, []).extend(device.name for device in made)

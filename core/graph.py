@@ -265,7 +265,7 @@ class Graph:
             raise InputError(f"graph '{self.name}' has no operators")
         self._check_names()
         if not nx.is_directed_acyclic_graph(self.digraph):
-            cycle = [edge[0] for edge in nx.find_cycle(self.digraph)]
+            cycle = [self.operators[edge[0]].name for edge in nx.find_cycle(self.digraph)]
             shown = " -> ".join([*cycle, cycle[0]])
             raise InputError(f"graph '{self.name}' has a cycle: {shown}; a plan needs a DAG")
 

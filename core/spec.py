@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,6 +131,14 @@ class Spec:
     tick_s: float | None = None
     document: Document = field(factory=lambda: Document(None), metadata=NOT_IN_FILES, eq=False)
     overrides: Mapping[str, str] = field(factory=dict, metadata=NOT_IN_FILES, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.tick_s is not None and not 0 < self.tick_s < math.inf:
+            raise InputError(
+                f"is {self.tick_s}; give seconds above zero, or leave it out", key="tick_s"
+            )
+        if not self.objectives:
+            raise InputError("names no objective; give one, e.g. 'makespan'", key="objectives")
 
     def locate(self, error: InputError) -> InputError:
         """Return an error with the file and line of its key, or the override that set it."""

@@ -211,6 +211,8 @@ def _explain_yaml(error: yaml.MarkedYAMLError, text: str, file: str | None) -> I
         return InputError("a tab indents this line; YAML wants spaces", file=file, line=line)
     if mark is not None and mark.index >= len(text.rstrip()):
         message += "; the file ends too early"
+        # What was never closed tells more than the end.
+        line = mark.line + 1 if error.context_mark is None else error.context_mark.line + 1
     return InputError(f"is not YAML: {message}", file=file, line=line)
 
 

@@ -92,7 +92,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
         ("a: 1\nb: 2\na: 3", 3, "key 'a' is given twice (first on line 1)"),
         ("a:\n\t- b", 2, "a tab indents this line"),
         ("a: [1,\n", 2, "ends too early"),
-        ("a: 'open\n", 2, "ends too early"),
+        ("a: 'open\n", 1, "ends too early"),
         ("a: b: c", 1, "mapping values are not allowed"),
         ("a: *nowhere", 1, "undefined alias 'nowhere'"),
         ("[a, b]: 1", 1, "a key must be a text"),
