@@ -134,3 +134,11 @@ def test_unit_of_an_unknown_objective_is_empty() -> None:
     plan = attrs.evolve(pipeline_plan(), objectives={"smiles": 3.0})
     assert api.unit_of(plan, Registry()) == ""
     assert "smiles      3" in parplan.show(plan, registry=Registry())
+
+
+def test_every_function_of_the_interface_is_documented() -> None:
+    page = Path(__file__).parents[1] / "docs" / "reference" / "python.md"
+    text = page.read_text(encoding="utf-8")
+    functions = [n for n in parplan.__all__ if inspect.isfunction(getattr(parplan, n, None))]
+    inside = {"assemble_problem", "check_plan", "check_schedule"}
+    assert [n for n in functions if f"`{n}(" not in text and n not in inside] == []
