@@ -29,7 +29,7 @@ EXAMPLES := $(wildcard examples/rack-power examples/parity-objective)
 demo: $(VENV)/.installed
 	mkdir -p "$(OUT)"
 	$(BIN)/parplan plan "$(SPEC)" -o "$(OUT)/plan.json" --report "$(OUT)/report.html"
-	@echo "wrote $(OUT)/plan.json and $(OUT)/report.html"
+	@echo "wrote $(abspath $(OUT))/plan.json and $(abspath $(OUT))/report.html"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -rs -n $(TEST_WORKERS) --durations=10 $(PYTEST_ARGS)
@@ -48,7 +48,7 @@ format: $(VENV)/.dev
 types: $(VENV)/.dev $(DIST)/.built
 	rm -rf "$(BUILD)/typed"
 	$(PIP) install --no-deps --target "$(BUILD)/typed" "$(DIST)"/parplan-*.whl
-	MYPYPATH="$(BUILD)/typed" $(BIN)/mypy -p parplan
+	MYPYPATH="$(BUILD)/typed" $(BIN)/mypy --cache-dir "$(BUILD)/mypy" -p parplan
 
 package: $(DIST)/.built
 
