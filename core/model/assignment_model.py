@@ -81,7 +81,7 @@ class AssignmentModel(RuleModel):
             self._add_space(self.block(rule), resource, demands)
         self._add_paths(bounds)
         for constraint in rules.constraints:
-            constraint.constrain_assignment(self)
+            self._run_hook(constraint, "constrain_assignment")
         self._set_objective("assignment_expression", self.makespan)
 
     # -- results -------------------------------------------------------------------------------

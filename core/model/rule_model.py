@@ -6,8 +6,9 @@ from typing import Any
 
 import pyomo.environ as pyo
 
-from parplan.contracts import Objective
+from parplan.contracts import Constraint, Objective
 from parplan.declarations import Apart, TimeLag, Together
+from parplan.errors import ParplanError, PluginError
 from parplan.model.blocks import Definition, RuleBlock
 from parplan.model.choices import Assignment, Choices
 from parplan.model.clock import Clock
@@ -82,11 +83,22 @@ class RuleModel:
             longest += ticks * problem.workload.microbatches
         return max(longest, 1)
 
+    def _run_hook(self, plugin: Constraint | Objective, hook: str) -> Any:
+        """Let a plugin add to the model, or give an expression; what it raises names it."""
+        try:
+            return getattr(plugin, hook)(self)
+        except ParplanError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"raised {type(error).__name__}: {error}", plugin=plugin.name, hook=hook
+            ) from error
+
     def _set_objective(self, method: str, makespan: Any) -> None:
         """Take the first objective that has an expression by ``method``, else the makespan."""
         expression, sense = makespan, pyo.minimize
         for objective in self.rules.objectives:
-            found = getattr(objective, method)(self)
+            found = self._run_hook(objective, method)
             if found is not None:
                 expression, sense = found, _sense(objective)
                 break

@@ -12,6 +12,7 @@ from parplan.errors import InputError
 from parplan.model.assignment_model import AssignmentModel as AssignmentModel
 from parplan.model.choices import Assignment
 from parplan.model.clock import Clock, Rounding
+from parplan.model.cp_bridge import bridge
 from parplan.model.demands import Demands
 from parplan.model.guards import check_guards
 from parplan.model.lifetimes import Lifetimes
@@ -95,10 +96,7 @@ class ScheduleModel(RuleModel):
         self._couple_modes(self.transport)
         self._add_resources()
         self._add_precedence()
-        for constraint in rules.escape_hatches:
-            constraint.constrain(self)
-        hatches = {constraint.name for constraint in rules.escape_hatches}
-        check_guards(self.pyomo, hatches, certain=[t.interval for t in self.tasks.values()])
+        self._add_escape_hatches()
         self._set_objective("expression", self.makespan)
 
     # -- handles -------------------------------------------------------------------------------
@@ -148,6 +146,14 @@ class ScheduleModel(RuleModel):
         if self.problem.cluster.fifo:
             precedence.add_fifo(self.block("fifo"))
         precedence.add_makespan(self.makespan)
+
+    def _add_escape_hatches(self) -> None:
+        """Let constraints add code of their own; whatever that raises names them."""
+        for constraint in self.rules.escape_hatches:
+            self._run_hook(constraint, "constrain")
+            bridge(self.block(constraint.name), self.horizon)
+        hatches = {constraint.name for constraint in self.rules.escape_hatches}
+        check_guards(self.pyomo, hatches, certain=[t.interval for t in self.tasks.values()])
 
     # -- results -------------------------------------------------------------------------------
 
