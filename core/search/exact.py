@@ -20,7 +20,7 @@ from parplan.contracts import (
     Termination,
 )
 from parplan.declarations import TimeLag
-from parplan.errors import InfeasibleError, PluginError, SolverError
+from parplan.errors import PluginError, SolverError
 from parplan.model.clock import Rounding
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
@@ -29,6 +29,7 @@ from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search.incumbent import Incumbent
+from parplan.search.infeasible import explain
 from parplan.ticks import ticks_up
 
 MOST_INTERVALS = 3000
@@ -134,7 +135,7 @@ def solve(
         left = deadline - time.monotonic()
         if left <= 0:
             return
-        stage = _Stage(rules, solver, level, incumbent)
+        stage = _Stage(rules, solver, level, incumbent, options.workers, deadline)
         answer = stage.run(attrs.evolve(options, time_limit_s=left))
         if answer.termination is not Termination.OPTIMAL:
             return
@@ -143,7 +144,17 @@ def solve(
 class _Stage:
     """One objective of the lexicographic order: build, solve, judge."""
 
-    def __init__(self, rules: Rules, solver: Solver, level: int, incumbent: Incumbent) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        solver: Solver,
+        level: int,
+        incumbent: Incumbent,
+        workers: int,
+        deadline: float,
+    ) -> None:
+        self.workers = workers
+        self.deadline = deadline
         self.rules = rules
         self.solver = solver
         self.level = level
@@ -235,7 +246,7 @@ class _Stage:
         if self.incumbent.schedule is not None:
             self.incumbent.tell(name, "claims that there is no plan, which the incumbent refutes")
             return
-        raise InfeasibleError(f"{name} proves that no plan obeys all rules")
+        raise explain(self.rules, self.solver, self.workers, self.deadline)
 
     def _take(self, answer: Answer, model: ScheduleModel, name: str) -> None:
         if not answer.values:

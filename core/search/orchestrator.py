@@ -24,6 +24,7 @@ from parplan.search.bounds import combinatorial_bounds
 from parplan.search.evaluation import Candidate, Finisher
 from parplan.search.heuristics import first_candidates
 from parplan.search.incumbent import Incumbent
+from parplan.search.infeasible import refute
 from parplan.search.placement import Placer
 from parplan.search.team import improved_by_team
 
@@ -84,6 +85,7 @@ def _search(
     notes: dict[str, Any],
 ) -> None:
     """Fill the incumbent; every stage stops when the gap is closed."""
+    refute(problem, rules)
     incumbent.add_bounds(first_bounds(problem, rules))
     placer = Placer(problem, rules, find_blocks(problem, rules))
     limit = options.time_limit_s
@@ -95,7 +97,7 @@ def _search(
             incumbent.offer(Finisher(placer).finish(candidate), name)
     if is_pipeline(placer):
         until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
-        _baselines(placer, rules, registry, options, incumbent, candidates, until, notes)
+        _baselines(placer, rules, registry, options, incumbent, candidates, until, deadline, notes)
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         exact.solve(rules, registry, options, engine, incumbent, deadline)
     elif candidates and incumbent.gap > options.gap:
@@ -133,12 +135,15 @@ def _baselines(
     incumbent: Incumbent,
     candidates: list[Candidate],
     until: float,
+    deadline: float,
     notes: dict[str, Any],
 ) -> None:
     recipes = [_recipe(entry.value) for entry in registry.strategies.values()]
     bound = incumbent.bound
     is_makespan = problem_minimises_makespan(placer.problem)
     for baseline in baselines(placer, recipes, until, options.seed):
+        if time.monotonic() > deadline:
+            return
         value = bound.value if bound is not None and is_makespan else None
         notes["baselines"].append(baseline_row(placer, rules, baseline, value))
         if baseline.candidate is not None:
