@@ -171,7 +171,10 @@ class Cluster:
 
     def __attrs_post_init__(self) -> None:
         points = [d.name for d in self.devices] + list(self.switches)
-        for what, names in (("devices or switches", points), ("links", [k.name for k in self.links])):
+        for what, names in (
+            ("devices or switches", points),
+            ("links", [k.name for k in self.links]),
+        ):
             duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
             if duplicate is not None:
                 raise InputError(f"cluster '{self.name}': two {what} are named '{duplicate}'")
