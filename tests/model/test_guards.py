@@ -1,13 +1,24 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import pyomo.environ as pyo
 import pytest
+from attrs import evolve, frozen
 
+from parplan.contracts import Constraint, Violation
 from parplan.errors import PluginError
+from parplan.graph import Graph, Mode, Operator, Tensor
+from parplan.hardware import Cluster, Device, Link
 from parplan.model.guards import check_guards
+from parplan.model.schedule_model import ScheduleModel
 from parplan.model.terms import RULE, Interval, NoOverlap, record
+from parplan.problem import Problem
+from parplan.registry import Registry
+from parplan.rules import make_rules
+from parplan.schedule import Schedule
+from parplan.workload import Workload
 
 
 def _model() -> tuple[Any, list[Interval]]:
@@ -67,3 +78,40 @@ def test_rows_of_other_rules_and_deactivated_rows_are_left_alone() -> None:
     check_guards(model, set())
     model.rule.late.deactivate()
     check_guards(model, {"power"})
+
+
+@frozen
+class _LateArrivals(Constraint):
+    """A plugin that forgets that a transfer may not be needed."""
+
+    name: ClassVar[str] = "late"
+    guarded: bool = False
+
+    def constrain(self, model: ScheduleModel) -> None:
+        transfer = model.transfer("t", 0, "g1")
+        assert transfer is not None
+        bound = 5 * transfer.presence if self.guarded else 5
+        model.block(self.name).row(transfer.start >= bound)
+        model.block(self.name).row(model.task("a", 0).start >= 1)  # always there: no guard
+
+    def violations(self, schedule: Schedule) -> Iterable[Violation]:
+        return ()
+
+
+def test_the_model_refuses_a_plugins_unguarded_row(registry: Registry) -> None:
+    mode = Mode(seconds={"*": 1.0})
+    problem = Problem(
+        "p",
+        Graph(
+            "g",
+            (Operator("a", modes=(mode,)), Operator("b", modes=(mode,))),
+            (Tensor("t", "a", ("b",), 4),),
+        ),
+        Cluster("c", (Device("g0"), Device("g1")), (Link("k", "g0", "g1", 4.0, shared=True),)),
+        Workload(),
+        tick_s=1.0,
+    )
+    rules = make_rules(problem, registry)
+    with pytest.raises(PluginError, match=r"plugin 'late'.*a time of 't@0>g1'.*absent"):
+        ScheduleModel(evolve(rules, constraints=(*rules.constraints, _LateArrivals())))
+    ScheduleModel(evolve(rules, constraints=(*rules.constraints, _LateArrivals(guarded=True))))
