@@ -66,20 +66,18 @@ def _values(plan: Plan, rules: Rules) -> Iterator[Violation]:
 def _bound(plan: Plan, rules: Rules) -> Iterator[Violation]:
     objective = rules.objectives[0]
     bound, value = plan.bound, _value(objective, plan)
-    if bound is not None and (math.isnan(bound.value) or bound.scope != "problem"):
-        text = f"{bound.value:.12g} of scope '{bound.scope}' is no bound of the problem"
-        yield Violation("bound", objective.name, text)
-        return
     met = bound is not None and _same(bound.value, value)
     if plan.status == "optimal" and not met:
         shown = "none" if bound is None else f"{bound.value:.12g}"
         text = f"the plan says it is optimal; value {value:.12g}, bound {shown}"
         yield Violation("bound", objective.name, text)
-    if bound is None or met:
-        # A bound that equals the value still needs its proof below, unless there is none.
-        if bound is None:
-            return
-    elif (bound.value > value) is not objective.maximize:
+    if bound is None:
+        return
+    if math.isnan(bound.value) or bound.scope != "problem":
+        text = f"{bound.value:.12g} of scope '{bound.scope}' is no bound of the problem"
+        yield Violation("bound", objective.name, text)
+        return
+    if not met and (bound.value > value) is not objective.maximize:
         text = f"bound {bound.value:.12g} is beyond the value {value:.12g}, so it is wrong"
         yield Violation("bound", bound.source, text, abs(bound.value - value))
     if not bound.claimed:
