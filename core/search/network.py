@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -26,7 +27,7 @@ from parplan.declarations import (
     TimeLag,
 )
 from parplan.errors import InfeasibleError
-from parplan.problem import STEP, Alternative, Problem
+from parplan.problem import STEP, Alternative, Problem, TransferTiming
 from parplan.rules import Rules
 from parplan.schedule import Schedule, Tasks, Transfers
 from parplan.ticks import ticks_up
@@ -38,8 +39,7 @@ Amounts = tuple[tuple[int, float], ...]
 """(resource index, amount) pairs."""
 
 
-@frozen(eq=False)
-class Buffer:
+class Buffer(NamedTuple):
     """Amounts held from the start of one activity to the end of the last of its releasers.
 
     Without releasers it is held to the end of the schedule.
@@ -110,6 +110,19 @@ def _columns(rows: Sequence[Sequence[int]], width: int) -> list[list[int]]:
     return [[row[i] for row in rows] for i in range(width)]
 
 
+@frozen(eq=False)
+class _Needs:
+    """What a tensor of one microbatch needs: readers by device, and what it holds there.
+
+    ``remote`` rows are (device, source, timing, consumers).
+    """
+
+    size: int | None
+    local: Sequence[tuple[int, Sequence[int]]]
+    remote: Sequence[tuple[int, int, TransferTiming, Sequence[int]]]
+    held: Mapping[int, Amounts]
+
+
 class _Builder:
     """Collects the parts of one network; lives only inside ``build_network``."""
 
@@ -126,6 +139,7 @@ class _Builder:
         self.amounts: list[Amounts] = []
         self.transfers: list[tuple[int, int, int, int]] = []
         self.buffers: list[Buffer] = []
+        self.moving_amounts: dict[object, Amounts] = {}
         self.resources = rules.resources
         self.levels = [0.0] * len(self.resources)
 
@@ -170,9 +184,13 @@ class _Builder:
     def add_tasks(self) -> None:
         """Durations, releases and running amounts; computed once per operator and alternative."""
         cache: dict[tuple[int, int], Amounts] = {}
+        ticks: dict[tuple[int, int, float], int] = {}
         for task, (operator, microbatch) in enumerate(self.tasks):
             alternative = self.alternative(task)
-            duration = self.problem.ticks(operator, alternative, microbatch)
+            timed = (operator, self.chosen[task], self.problem.workload.scale(microbatch))
+            if timed not in ticks:
+                ticks[timed] = self.problem.ticks(operator, alternative, microbatch)
+            duration = ticks[timed]
             self.durations.append(duration)
             self.releases.append(self.problem.release(microbatch))
             self.successors.append([])
@@ -207,18 +225,28 @@ class _Builder:
     # -- tensors: arcs, transfers, buffers -------------------------------------------------------
 
     def add_tensors(self) -> None:
-        """For each tensor and microbatch: arcs to local readers, transfers to the others."""
-        graph = self.problem.graph
-        for tensor in range(len(graph.tensors)):
-            for microbatch in self.problem.microbatches_of(graph.producers[tensor]):
-                self._add_tensor(tensor, microbatch)
+        """For each tensor and microbatch: arcs to local readers, transfers to the others.
 
-    def _add_tensor(self, tensor: int, microbatch: int) -> None:
+        Microbatches of one group that are equally long differ in nothing but their number, so what
+        a tensor needs is found once for each group and written down for each microbatch.
+        """
+        problem, graph = self.problem, self.problem.graph
+        workload = problem.workload
+        for tensor, producer in enumerate(graph.producers):
+            found: dict[tuple[int, float], _Needs] = {}
+            for microbatch in problem.microbatches_of(producer):
+                key = (workload.group(microbatch), workload.scale(microbatch))
+                if key not in found:
+                    found[key] = self._needs(tensor, microbatch)
+                self._write_down(tensor, microbatch, found[key])
+
+    def _needs(self, tensor: int, microbatch: int) -> _Needs:
+        """Return who reads a tensor where, and what it holds there."""
         problem, graph = self.problem, self.problem.graph
         maker = self.task_index[graph.producers[tensor], microbatch]
         made = self.alternative(maker)
         size = problem.tensor_bytes(tensor, made.mode, microbatch)
-        readers: dict[int, list[int]] = {}
+        readers: dict[int, dict[int, None]] = {}
         matched: dict[int, int] = {}
         for consumer in graph.consumers[tensor]:
             for m in problem.reading_tasks(consumer, microbatch):
@@ -228,29 +256,47 @@ class _Builder:
                     continue
                 self._check_modes(tensor, size, maker, reader)
                 for position, device in enumerate(chosen.devices):
-                    readers.setdefault(device, []).append(reader)
+                    readers.setdefault(device, {})[consumer] = None
                     matched.setdefault(device, made.devices[position % len(made.devices)])
-        if size is None:
+        remote = [
+            (d, matched[d], self._timing(tensor, size or 0, matched[d], d), tuple(readers[d]))
+            for d in readers
+            if d not in made.devices
+        ]
+        local = [(d, tuple(readers.get(d, ()))) for d in made.devices]
+        held = {d: self._held(tensor, size or 0, d) for d in (*made.devices, *readers)}
+        return _Needs(size, local, remote, held)
+
+    def _write_down(self, tensor: int, microbatch: int, needs: _Needs) -> None:
+        """Add the arcs, transfers and buffers of one tensor of one microbatch."""
+        if needs.size is None:
             return
-        leaving: dict[int, list[int]] = {device: [] for device in made.devices}
-        for device, tasks in readers.items():
-            if device in leaving:
-                for reader in tasks:
-                    self.successors[maker].append((reader, self.durations[maker]))
-                leaving[device].extend(tasks)
-            else:
-                transfer = self._add_transfer(tensor, microbatch, matched[device], device, size)
-                self.successors[maker].append((transfer, self.durations[maker]))
-                leaving[matched[device]].append(transfer)
-                timing = problem.transfer_timing(size, matched[device], device)
-                assert timing is not None  # _add_transfer raised otherwise
-                for reader in tasks:
-                    self.successors[transfer].append((reader, timing.arrival))
-                self._add_buffer(tensor, size, device, transfer, tasks)
+        graph = self.problem.graph
+        maker = self.task_index[graph.producers[tensor], microbatch]
+        duration, arcs = self.durations[maker], self.successors[maker]
+        users: dict[int, list[int]] = {}
+        for device, consumers in needs.local:
+            tasks = self._tasks_of(consumers, microbatch)
+            arcs.extend((reader, duration) for reader in tasks)
+            users[device] = tasks
+        for device, source, timing, consumers in needs.remote:
+            tasks = self._tasks_of(consumers, microbatch)
+            transfer = self._add_transfer(tensor, microbatch, source, device, timing)
+            arcs.append((transfer, duration))
+            users[source].append(transfer)
+            self.successors[transfer].extend((reader, timing.arrival) for reader in tasks)
+            if needs.held[device]:
+                self.buffers.append(Buffer(needs.held[device], transfer, tuple(tasks)))
         is_output = graph.tensors[tensor].output
-        for device, users in leaving.items():
-            until = () if is_output else tuple(users) or (maker,)
-            self._add_buffer(tensor, size, device, maker, until)
+        for device, tasks in users.items():
+            if needs.held[device]:
+                until = () if is_output else tuple(tasks) or (maker,)
+                self.buffers.append(Buffer(needs.held[device], maker, until))
+
+    def _tasks_of(self, consumers: Sequence[int], microbatch: int) -> list[int]:
+        """Return the tasks of consumers that read a tensor of this microbatch."""
+        index, reading = self.task_index, self.problem.reading_tasks
+        return [index[c, m] for c in consumers for m in reading(c, microbatch)]
 
     def _check_modes(self, tensor: int, size: int | None, maker: int, reader: int) -> None:
         """Raise InfeasibleError if the modes of a producer and a reader do not go together."""
@@ -274,12 +320,11 @@ class _Builder:
                 conflict=("layouts",),
             )
 
-    def _add_transfer(
-        self, tensor: int, microbatch: int, source: int, target: int, size: int
-    ) -> int:
+    def _timing(self, tensor: int, size: int, source: int, target: int) -> TransferTiming:
+        """Return a transfer's times; InfeasibleError without a route."""
         timing = self.problem.transfer_timing(size, source, target)
-        cluster = self.problem.cluster
         if timing is None:
+            cluster = self.problem.cluster
             name = self.problem.graph.tensors[tensor].name
             raise InfeasibleError(
                 f"'{name}' must go from '{cluster.devices[source].name}' to "
@@ -287,6 +332,23 @@ class _Builder:
                 conflict=("routes",),
                 repair="add a link between them or keep the two operators together",
             )
+        return timing
+
+    def _add_transfer(
+        self, tensor: int, microbatch: int, source: int, target: int, timing: TransferTiming
+    ) -> int:
+        key = (tensor, source, target, timing)
+        if key not in self.moving_amounts:
+            self.moving_amounts[key] = self._moving(tensor, source, target, timing)
+        self.transfers.append((tensor, microbatch, source, target))
+        self.durations.append(timing.occupied)
+        self.releases.append(0)
+        self.successors.append([])
+        self.amounts.append(self.moving_amounts[key])
+        return len(self.durations) - 1
+
+    def _moving(self, tensor: int, source: int, target: int, timing: TransferTiming) -> Amounts:
+        """Return what a transfer holds of links and engines."""
         found: dict[int, float] = {}
         if timing.occupied:
             name = self.problem.graph.tensors[tensor].name
@@ -296,24 +358,16 @@ class _Builder:
                         found[r] = found.get(r, 0.0) + demand.amount
             for r, amount in (*self.sending.get(source, ()), *self.receiving.get(target, ())):
                 found[r] = found.get(r, 0.0) + amount
-        self.transfers.append((tensor, microbatch, source, target))
-        self.durations.append(timing.occupied)
-        self.releases.append(0)
-        self.successors.append([])
-        self.amounts.append(tuple((r, v) for r, v in found.items() if v > 0))
-        return len(self.durations) - 1
+        return tuple((r, v) for r, v in found.items() if v > 0)
 
-    def _add_buffer(
-        self, tensor: int, size: int, device: int, allocator: int, releasers: Sequence[int]
-    ) -> None:
+    def _held(self, tensor: int, size: int, device: int) -> Amounts:
+        """Return what a tensor holds of the resources of a device that it lives on."""
         name = self.problem.graph.tensors[tensor].name
-        amounts = tuple(
+        return tuple(
             (r, demand.amount * size)
             for r, demand in self.resident.get(device, ())
             if demand.amount * size > 0 and (demand.tensors is None or name in demand.tensors)
         )
-        if amounts:
-            self.buffers.append(Buffer(amounts, allocator, tuple(releasers)))
 
     # -- the rest --------------------------------------------------------------------------------
 
