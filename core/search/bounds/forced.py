@@ -29,6 +29,9 @@ class Activity:
         What it uses of the resource.
     task
         (operator, column) if it is a task.
+    steady
+        Whether that is the amount in every choice; else ``ticks x amount`` is the least work, but
+        less may be used at an instant.
     """
 
     head: float
@@ -37,6 +40,7 @@ class Activity:
     amount: float
     count: int
     task: tuple[int, int] | None = None
+    steady: bool = True
 
 
 @frozen
@@ -132,7 +136,8 @@ def running(windows: Windows) -> dict[int, list[Activity]]:
             head, tail = float(windows.head[o][row]), float(windows.tail[o][row])
             for r in np.flatnonzero(least).tolist():
                 amount = float(largest[r])
-                one = Activity(head, float(least[r]) / amount, tail, amount, column.count, (o, row))
+                ticks, steady = float(least[r]) / amount, bool((table[choices, r] == amount).all())
+                one = Activity(head, ticks, tail, amount, column.count, (o, row), steady)
                 found.setdefault(r, []).append(one)
     return found
 
@@ -232,9 +237,10 @@ class Load:
 
     @cached_property
     def room(self) -> float:
-        """The capacity; of equal amounts only whole ones fit."""
-        amounts = {a.amount for a in self.activities if a.amount > 0 and a.ticks > 0}
-        if len(amounts) != 1:
+        """The capacity; of equal amounts, the same in every choice, only whole ones fit."""
+        used = [a for a in self.activities if a.amount > 0 and a.ticks > 0]
+        amounts = {a.amount for a in used}
+        if len(amounts) != 1 or not all(a.steady for a in used):
             return self.capacity
         (amount,) = amounts
         return max(math.floor(self.capacity / amount + 1e-9), 1) * amount
