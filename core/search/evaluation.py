@@ -119,14 +119,16 @@ def _stages(
         if coarse.problem.microbatches_of(operator).start == 0:
             head = shared.heads[network.task_index[operator, 0]]
             ends.setdefault(chunk_of[operator], []).append((head, operator))
-    return [(min(row)[1], max(row)[1]) for row in ends.values()]
+    return [(min(ends[c])[1], max(ends[c])[1]) for c in sorted(ends)]
 
 
 def schedule_by_rule(prepared: Prepared, rule: PriorityRule) -> Candidate | None:
     """Return the list schedule of a rule; None if it runs into a deadlock (memory)."""
     network = prepared.network
     arcs = window_arcs(network, prepared.profile, rule, prepared.stages)
-    starts = prepared.scheduler.run(priorities(network, prepared.profile, rule), arcs)
+    starts = prepared.scheduler.run(
+        priorities(network, prepared.profile, rule, prepared.chunk_of), arcs
+    )
     if not isinstance(starts, list):
         return None
     return Candidate(prepared, starts, prepared.scheduler.makespan(starts), "list schedule", rule)
@@ -137,7 +139,7 @@ def schedule_serially(prepared: Prepared) -> Candidate | None:
     network = prepared.network
     rule = PriorityRule(slope=0.0)
     starts = prepared.scheduler.run(
-        priorities(network, prepared.profile, rule), serial_arcs(network)
+        priorities(network, prepared.profile, rule, prepared.chunk_of), serial_arcs(network)
     )
     if not isinstance(starts, list):
         return None

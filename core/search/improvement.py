@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
+import attrs
 import numpy as np
 from attrs import frozen
 
@@ -105,8 +106,23 @@ def near_placement(
     return (*placement[:group], tuple(new), *placement[group + 1 :])
 
 
-def near_rule(rule: PriorityRule, random_: random.Random) -> PriorityRule:
-    """Return a rule near by: every figure moved a little, the window at times anew."""
+def near_rule(rule: PriorityRule, stages: int, random_: random.Random) -> PriorityRule:
+    """Return a rule near by: figures of all stages moved a little, or those of one or two."""
+    which = random_.random()
+    if which < 0.35:
+        return _near_everywhere(rule, random_)
+    extra, offsets = dict(rule.stage_extra), dict(rule.stage_offsets)
+    for _ in range(random_.choice((1, 1, 2, 3))):
+        stage = random_.randrange(stages)
+        if which < 0.65 and not math.isinf(rule.ahead):
+            extra[stage] = extra.get(stage, 0) + random_.choice((-1, 1))
+        else:
+            key = (stage, random_.choice(("forward", "backward", "weight")))
+            offsets[key] = offsets.get(key, 0.0) + random_.gauss(0, 1)
+    return attrs.evolve(rule, stage_extra=extra, stage_offsets=offsets)
+
+
+def _near_everywhere(rule: PriorityRule, random_: random.Random) -> PriorityRule:
     offsets = {
         "backward": rule.offsets.get("backward", 0.0) + random_.gauss(0, 1),
         "weight": rule.offsets.get("weight", 0.0) + random_.gauss(0, 2),
@@ -117,8 +133,13 @@ def near_rule(rule: PriorityRule, random_: random.Random) -> PriorityRule:
         ahead = random_.choice((1.0, 1.2, 1.5, 2.0, math.inf))
     elif not math.isinf(ahead):
         ahead = max(0.0, ahead + random_.gauss(0, 0.1))
-    extra = rule.extra if random_.random() < 0.5 else random_.choice((0, 1, 2, 3, 4))
-    return PriorityRule(max(0.0, rule.slope + random_.gauss(0, 0.15)), offsets, ahead, extra)
+    return attrs.evolve(
+        rule,
+        slope=max(0.0, rule.slope + random_.gauss(0, 0.15)),
+        offsets=offsets,
+        ahead=ahead,
+        extra=rule.extra if random_.random() < 0.5 else random_.choice((0, 1, 2, 3, 4)),
+    )
 
 
 def anneal(
@@ -164,11 +185,13 @@ def step_anywhere(placer: Placer, current: Candidate, random_: random.Random) ->
     """Return a candidate with another rule, or another placement under the same or another."""
     rule = current.rule or PriorityRule()
     if random_.random() < RULE_SHARE:
-        return schedule_by_rule(current.prepared, near_rule(rule, random_))
+        return schedule_by_rule(
+            current.prepared, near_rule(rule, len(current.prepared.stages), random_)
+        )
     placement = near_placement(placer, current.prepared.placement, random_)
     if placement is None:
         return None
-    rules = [rule, near_rule(rule, random_)]
+    rules = [rule, near_rule(rule, len(current.prepared.stages), random_)]
     return evaluate(placer, placement, rules, split_weights=current.prepared.split_weights)
 
 

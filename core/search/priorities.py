@@ -37,12 +37,18 @@ class PriorityRule:
         next one has to wait; infinity for no limit. This is what keeps memory in bounds.
     extra
         Microbatches that a stage may hold beyond that.
+    stage_extra
+        The same for single stages, on top.
+    stage_offsets
+        Offsets of (stage, kind), in periods, on top of ``offsets``.
     """
 
     slope: float = 1.0
     offsets: Mapping[str, float] = field(factory=dict)
     ahead: float = math.inf
     extra: int = 1
+    stage_extra: Mapping[int, int] = field(factory=dict)
+    stage_offsets: Mapping[tuple[int, str], float] = field(factory=dict)
 
 
 @frozen(eq=False)
@@ -101,13 +107,32 @@ def profile(network: Network) -> Profile:
     return Profile(heads, microbatches, classes, max(period, 1.0))
 
 
-def priorities(network: Network, shared: Profile, rule: PriorityRule) -> list[float]:
-    """Return the urgency of each activity under a rule."""
-    offsets = {name: value * shared.period for name, value in rule.offsets.items()}
-    return [
-        max(m, 0) * shared.period + rule.slope * head + offsets.get(kind, 0.0)
-        for m, head, kind in zip(shared.microbatches, shared.heads, shared.classes, strict=True)
+def priorities(
+    network: Network, shared: Profile, rule: PriorityRule, stage_of: Sequence[int]
+) -> list[float]:
+    """Return the urgency of each activity under a rule.
+
+    Parameters
+    ----------
+    stage_of
+        Stage of each operator.
+    """
+    urgencies = []
+    cache: dict[int, float] = {}
+    for task, (operator, m) in enumerate(network.tasks):
+        if operator not in cache:
+            kind = shared.classes[task]
+            offset = rule.offsets.get(kind, 0.0)
+            offset += rule.stage_offsets.get((stage_of[operator], kind), 0.0)
+            cache[operator] = offset * shared.period
+        head = rule.slope * shared.heads[task]
+        urgencies.append(max(m, 0) * shared.period + head + cache[operator])
+    count = len(network.tasks)
+    urgencies += [
+        max(m, 0) * shared.period + rule.slope * head
+        for m, head in zip(shared.microbatches[count:], shared.heads[count:], strict=True)
     ]
+    return urgencies
 
 
 def window_arcs(
@@ -126,11 +151,12 @@ def window_arcs(
     arcs = []
     count = network.problem.workload.microbatches
     group = network.problem.workload.group
-    for first, last in stages:
+    for stage, (first, last) in enumerate(stages):
         one = network.task_index[first, 0]
         two = network.task_index[last, 0]
         stay = shared.heads[two] + network.durations[two] - shared.heads[one]
-        window = max(1, math.ceil(rule.ahead * stay / shared.period) + rule.extra)
+        window = math.ceil(rule.ahead * stay / shared.period) + rule.extra
+        window = max(1, window + rule.stage_extra.get(stage, 0))
         for g in range(network.problem.workload.group_count):
             own = [k for k in range(count) if group(k) == g]
             arcs += [

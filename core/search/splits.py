@@ -45,7 +45,8 @@ def stage_patterns(
     runs = [tuple(run) for _, run in itertools.groupby(order, key=lambda d: devices[d].kind)]
     yield "one way", tuple(order)
     for chunks in range(2, most_chunks + 1):
-        if chunks * len(order) > len(placer.blocks):
+        # Stages of fewer than two blocks leave nothing to balance.
+        if 2 * chunks * len(order) > len(placer.blocks):
             return
         yield f"loop of {chunks}", tuple(order) * chunks
         if chunks % 2 == 0:
