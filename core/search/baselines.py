@@ -126,14 +126,15 @@ def _best_split(
     starts = []
     note = "no contiguous split fits the devices"
     for order in orders:
-        placement = split(placer, _stages(order, shape))
-        if placement is None:
-            continue
-        found = _try(placer, recipe, shape, placement)
-        if isinstance(found, str):
-            note = found
-        else:
-            starts.append(found)
+        stages = _stages(order, shape)
+        # Where the balanced split does not fit memory, the uniform one may.
+        for placement in (split(placer, stages), uniform_split(placer, stages)):
+            found = None if placement is None else _try(placer, recipe, shape, placement)
+            if isinstance(found, str):
+                note = found
+            elif found is not None:
+                starts.append(found)
+                break
     if not starts:
         return Baseline(recipe.name, "best", chunks, None, note)
 
