@@ -21,6 +21,9 @@ from parplan.structuring import did_you_mean
 
 FABRIC = "fabric"
 
+COUNT_LIMIT = 4096
+"""Devices of one entry; every pair within a node has a route."""
+
 
 @frozen
 class DeviceSpec:
@@ -53,6 +56,8 @@ class DeviceSpec:
     def __attrs_post_init__(self) -> None:
         if self.count < 1:
             raise InputError(f"device '{self.name}': count is {self.count}; at least 1")
+        if self.count > COUNT_LIMIT:
+            raise InputError(f"device '{self.name}': count is {self.count}; at most {COUNT_LIMIT}")
         if self.count > 1 and "{}" not in self.name:
             raise InputError(
                 f"{self.count} devices cannot all be named '{self.name}'; "

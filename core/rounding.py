@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from attrs import frozen
 
 from parplan.graph import Repeat
-from parplan.problem import Problem
+from parplan.problem import STEP, Problem
 from parplan.ticks import choose_tick, ticks_up
 
 
@@ -75,8 +75,8 @@ def _distinct_operators(problem: Problem) -> Iterator[int]:
 
 def _one_microbatch_per_scale(problem: Problem) -> list[int]:
     """Return microbatches that between them have every scale, with -1 for once per step."""
-    found = {problem.workload.scale(m): m for m in range(problem.workload.microbatches)}
-    return [-1, *found.values()]
+    found = {scale: m for m, scale in enumerate(problem.workload.scales)}
+    return [STEP, *found.values()]
 
 
 def _task_seconds(problem: Problem) -> Iterator[float]:
@@ -127,7 +127,7 @@ def _tensor_sizes(problem: Problem) -> Iterator[int]:
 def least_makespan_s(problem: Problem) -> float:
     """Return a lower bound of the makespan in seconds: the longest path of fastest durations."""
     graph, workload = problem.graph, problem.workload
-    longest = max((workload.scale(m) for m in range(workload.microbatches)), default=1.0)
+    longest = max(workload.scales, default=1.0)
     fastest: dict[tuple[int, ...], float] = {}
     ends = [0.0] * len(graph.operators)
     for index in graph.topological_order:

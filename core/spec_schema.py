@@ -57,12 +57,9 @@ def spec_schema(registry: Registry | None = None) -> Schema:
         model = definitions["ModelSpec"]
         model["properties"]["kind"]["enum"] = ["inline", *registry.importers]
         model["allOf"] = [
-            {
-                "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
-                "then": {"properties": {"options": _class(options, definitions)}},
-            }
+            _options_of_importer(name, cls, definitions)
             for name, entry in registry.importers.items()
-            if attrs.has(options := getattr(entry.value, "options", None))
+            if isinstance(cls := getattr(entry.value, "options", None), type)
         ]
         search = definitions["SearchOptions"]["properties"]
         search["solver"]["enum"] = ["", "list", *registry.solvers]
@@ -72,6 +69,14 @@ def spec_schema(registry: Registry | None = None) -> Schema:
 def example_spec() -> str:
     """Return a first spec with comments, which plans as it is."""
     return resources.files("parplan").joinpath("data/example_spec.yaml").read_text(encoding="utf-8")
+
+
+def _options_of_importer(name: str, cls: type, definitions: Schema) -> Schema:
+    """Return what the options of a model are, if its kind is ``name``."""
+    return {
+        "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
+        "then": {"properties": {"options": _class(cls, definitions)}},
+    }
 
 
 def _class(cls: Any, definitions: Schema) -> Schema:

@@ -10,6 +10,10 @@ from attrs import frozen
 from parplan.errors import InputError
 
 
+MICROBATCH_LIMIT = 2**20
+"""More tasks than this of one operator are surely a slip, and would fill the memory."""
+
+
 class WorkloadKind(StrEnum):
     """What is planned."""
 
@@ -47,6 +51,8 @@ class Workload:
     def __attrs_post_init__(self) -> None:
         if self.microbatches < 1:
             raise InputError(f"microbatches is {self.microbatches}; it must be at least 1")
+        if self.microbatches > MICROBATCH_LIMIT:
+            raise InputError(f"microbatches is {self.microbatches}; at most {MICROBATCH_LIMIT:,}")
         for what in ("groups", "scales", "releases_s"):
             values = getattr(self, what)
             if values and len(values) != self.microbatches:

@@ -143,6 +143,22 @@ BAD_SPECS = (
         "workload",
     ),
     BadSpec(
+        "too many microbatches",
+        "microbatches: 4",
+        "microbatches: 4_000_000_000_000",
+        ("microbatches is 4000000000000", "at most 1,048,576"),
+        14,
+        "workload",
+    ),
+    BadSpec(
+        "too many devices",
+        "{name: g0,",
+        "{count: 1_000_000_000, name: 'g{}',",
+        ("count is 1000000000", "at most 4096"),
+        10,
+        "cluster.devices[0]",
+    ),
+    BadSpec(
         "unknown kind of workload",
         "  microbatches: 4",
         "  kind: trainig",
