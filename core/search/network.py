@@ -405,8 +405,9 @@ class _Builder:
                 on = {devices[d].name for d in self.alternative(allocator).devices}
                 if demand.device is not None and demand.device not in on:
                     continue
-                ends = tuple(self.task_index[last, k] for k in self.problem.reading_tasks(last, m))
-                self.buffers.append(Buffer(((r, demand.amount),), allocator, ends))
+                for k in self.problem.reading_tasks(last, m):
+                    releaser = self.task_index[last, k]
+                    self.buffers.append(Buffer(((r, demand.amount),), allocator, (releaser,)))
 
     def add_lags(self) -> None:
         """Arcs of TimeLag and Order declarations."""
