@@ -19,6 +19,8 @@ from parplan.rules import Rules, make_rules
 from parplan.search.bounds import bounds_for_assignment, combinatorial_bounds
 from parplan.search.bounds.one_machine import preemptive_bound
 from parplan.workload import Workload
+from tests.exhaustive import TooLargeError, shortest_schedule
+from tests.strategies import problems
 
 REGISTRY = load_registry(installed=False)
 
@@ -255,3 +257,27 @@ def test_twenty_thousand_operators_take_seconds() -> None:
     bounds = combinatorial_bounds(problem, rules)
     assert time.perf_counter() - started < 20  # about 2 s on a quiet machine
     assert bounds[0].value > 0
+
+
+@pytest.mark.slow
+@given(problems(max_operators=3, max_microbatches=2))
+@settings(max_examples=100)
+def test_no_bound_is_above_the_shortest_schedule_of_drawn_problems(problem: Problem) -> None:
+    """Gangs, modes, memory, groups, scales, releases: held to trying everything."""
+    try:
+        best_known = shortest_schedule(problem, max_nodes=4_000)
+    except TooLargeError:
+        best_known = None
+    try:
+        bounds = combinatorial_bounds(problem, rules_of(problem))
+    except InfeasibleError:
+        assert best_known is None
+        return
+    if best_known is not None:
+        for bound in bounds:
+            assert bound.value <= best_known.makespan * problem.tick_s, bound
+        tasks = best_known.tasks
+        rows = zip(tasks.operator, tasks.microbatch, tasks.alternative, strict=True)
+        fixed = {(int(o), problem.workload.group(int(k))): int(a) for o, k, a in rows}
+        for bound in bounds_for_assignment(problem, rules_of(problem), fixed):
+            assert bound.value <= best_known.makespan * problem.tick_s, bound

@@ -13,6 +13,7 @@ from parplan.search.bounds.forced import Load, crossings, find_places, moving, r
 from parplan.search.bounds.instance import Assignment, compile_instance
 from parplan.search.bounds.loads import find_prices, idle_bound, load_bound
 from parplan.search.bounds.memory import Reach, holds_of, room_for_holds
+from parplan.search.bounds.packing import find_blocks, packing_bound
 from parplan.search.bounds.paths import Windows, critical_path, find_windows, operator_series
 from parplan.search.bounds.slots import staggered_bound
 from parplan.search.bounds.usage import find_usage
@@ -77,7 +78,11 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
     if prices is not None:
         yield "load", load_bound(single, prices)
         yield "load of whole groups", load_bound(merged, prices)
-        yield "load and idle ends", idle_bound(merged, prices, capacities, path)
+        idle = idle_bound(merged, prices, capacities, path)
+        yield "load and idle ends", idle
+        blocks = find_blocks(windows, merged)
+        if blocks is not None:
+            yield "packed blocks", float(packing_bound(blocks, _whole(max(path, idle))))
 
 
 def _sure(windows: Windows) -> Iterator[tuple[str, float]]:
@@ -96,7 +101,7 @@ def _sure(windows: Windows) -> Iterator[tuple[str, float]]:
     machines = [
         found
         for r, found in tasks.items()
-        if all(2 * a.amount > capacities[r] * (1 + 1e-9) for a in found)
+        if all(a.steady and 2 * a.amount > capacities[r] * (1 + 1e-9) for a in found)
     ]
     slots, staggered, warm = 0.0, 0.0, 0.0
     for r, holds in holds_of(windows, places, reach, crossed).items():

@@ -13,6 +13,7 @@ import highspy
 import numpy as np
 from attrs import frozen
 
+from parplan.errors import SolverError
 from parplan.search.bounds.instance import Array
 from parplan.search.bounds.one_machine import preemptive_bound
 from parplan.search.bounds.usage import Index, Usage
@@ -121,10 +122,14 @@ def _solve(usage: Usage, capacities: Array, least: float) -> Array:
         model.addRow(1.0, 1.0, len(columns), columns, np.ones(len(columns)))
     model.run()
     duals = np.zeros(2 * count)
-    solution = model.getSolution()
-    if solution.dual_valid:
-        found = np.array(list(solution.row_dual)[: len(rows)], dtype=float)
-        duals[rows] = np.maximum(-found, 0.0) / scales
+    status = model.getModelStatus()
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return duals  # the parameters do not fit, however they are divided
+    if status != highspy.HighsModelStatus.kOptimal:
+        message = f"stopped with {model.modelStatusToString(status)} on the division of the load"
+        raise SolverError(message, solver="highs")
+    found = np.array(list(model.getSolution().row_dual)[: len(rows)], dtype=float)
+    duals[rows] = np.maximum(-found, 0.0) / scales
     return duals
 
 

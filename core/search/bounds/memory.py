@@ -31,10 +31,17 @@ Task = tuple[int, int]
 
 @frozen
 class Hold:
-    """From the start of a task to the end of another ``amount`` is held, ``count`` times."""
+    """Something that is sure to be held.
 
-    first: Task
-    last: Task
+    Attributes
+    ----------
+    first, last
+        The task with whose start it begins, and with whose end it ends; None if it begins or ends
+        with something else (a transfer, the end of the schedule).
+    """
+
+    first: Task | None
+    last: Task | None
     amount: float
     activity: Activity
 
@@ -132,11 +139,10 @@ def _residents(
     for x in crossed:
         key = (x.tensor, x.column, x.source)
         leaving[key] = max(leaving.get(key, 0.0), x.timing.occupied)
-        first = (instance.problem.graph.producers[x.tensor], x.column)
         ticks = x.timing.arrival + x.reader_ticks
         amount = float(least_bytes(windows, x.tensor, x.column))
         one = Activity(x.ready, ticks, x.rest - x.reader_ticks, amount, x.count)
-        found.setdefault(x.target, []).append((x.tensor, Hold(first, first, amount, one)))
+        found.setdefault(x.target, []).append((x.tensor, Hold(None, None, amount, one)))
     for t, producer in enumerate(instance.problem.graph.producers):
         for row, column in enumerate(instance.columns_of(producer)):
             devices = places.sure[producer][row]
@@ -158,13 +164,17 @@ def _lifetime(
     first: Task,
     device: int,
     leaving: float,
-) -> tuple[Task, float, float]:
-    """Return the last task, the least length and the tail of a tensor's life where it was made."""
+) -> tuple[Task | None, float, float]:
+    """Return the last task, the least length and the tail of a tensor's life where it was made.
+
+    The task is None if the life ends with something else.
+    """
     graph, (producer, row) = windows.instance.problem.graph, first
     own, after = reach.least_ticks(producer), float(windows.tail[producer][row])
     if graph.tensors[tensor].output:
-        return first, own + after, 0.0
-    last, ticks, tail = first, own + leaving, max(after - leaving, 0.0)
+        return None, own + after, 0.0
+    last: Task | None = None if leaving else first
+    ticks, tail = own + leaving, max(after - leaving, 0.0)
     lengths = reach.lengths(producer)
     for reader in graph.consumers[tensor]:
         for mine, other, _ in column_pairs(windows.instance, producer, reader):
@@ -197,14 +207,14 @@ def _held(windows: Windows, places: Places, reach: Reach, demand: Held) -> Itera
         if length <= 0:
             continue
         head, tail = float(windows.head[a][row]), float(windows.tail[b][other])
+        first: Task | None = (a, row)
+        last: Task | None = (b, other)
         if demand.from_edge is Edge.END:
-            head += reach.least_ticks(a)
+            head, first = head + reach.least_ticks(a), None
         if demand.to_edge is Edge.START:
-            tail += reach.least_ticks(b)
-        whole = demand.from_edge is Edge.START and demand.to_edge is Edge.END
-        last = (b, other) if whole else (a, row)
+            tail, last = tail + reach.least_ticks(b), None
         one = Activity(head, length, tail, demand.amount, count)
-        yield Hold((a, row), last, demand.amount, one)
+        yield Hold(first, last, demand.amount, one)
 
 
 def room_for_holds(windows: Windows, places: Places, resource: Resource) -> float:

@@ -63,7 +63,7 @@ def _heads(instance: Instance, series: tuple[Array, ...]) -> tuple[Array, ...]:
         release = np.array([[float(c.release)] for c in columns])
         found = np.where(instance.usable[o], release, np.inf)
         for arc in instance.incoming[o]:
-            found = np.maximum(found, _arrival(instance, heads, series, arc))
+            found = np.maximum(found, arrival(instance, heads, series, arc))
         _check(instance, o, found)
         heads[o] = found
     return tuple(heads)
@@ -75,7 +75,7 @@ def _tails(instance: Instance, series: tuple[Array, ...]) -> tuple[Array, ...]:
     for o in reversed(instance.order):
         found = np.where(instance.usable[o], 0.0, np.inf)
         for arc in instance.outgoing[o]:
-            found = np.maximum(found, _remainder(instance, tails, series, arc))
+            found = np.maximum(found, remainder(instance, tails, series, arc))
         _check(instance, o, found)
         tails[o] = found
     return tuple(tails)
@@ -104,7 +104,7 @@ def _series(instance: Instance, operator: int) -> Array:
     return result
 
 
-def _arrival(instance: Instance, heads: list[Array], series: tuple[Array, ...], arc: Arc) -> Array:
+def arrival(instance: Instance, heads: list[Array], series: tuple[Array, ...], arc: Arc) -> Array:
     """Return when an arc lets its reader start, ``(columns of the reader, A)``."""
     graph, before = instance.problem.graph, arc.before
     start, ticks = heads[before], instance.ticks[before]
@@ -128,9 +128,7 @@ def _arrival(instance: Instance, heads: list[Array], series: tuple[Array, ...], 
     return result
 
 
-def _remainder(
-    instance: Instance, tails: list[Array], series: tuple[Array, ...], arc: Arc
-) -> Array:
+def remainder(instance: Instance, tails: list[Array], series: tuple[Array, ...], arc: Arc) -> Array:
     """Return how long after the producer's end all must take, ``(columns of the producer, A)``."""
     graph, after = instance.problem.graph, arc.after
     ticks, tail = instance.ticks[after], tails[after]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from parplan.search.bounds.forced import Activity
-from parplan.search.bounds.memory import Hold, Reach, Task
+from parplan.search.bounds.memory import Hold, Reach
 
 
 def staggered_bound(holds: list[Hold], machine: list[Activity], reach: Reach, room: float) -> float:
@@ -17,28 +17,21 @@ def staggered_bound(holds: list[Hold], machine: list[Activity], reach: Reach, ro
     ``s (T - head - tail) >= all holds + s (s - 1) / 2 (shortest first task + shortest last task)``;
     the least over s counts.
     """
-    known: set[Task | None] = {a.task for a in machine}
+    known = {a.task for a in machine}
     mine = [h for h in holds if h.first in known and h.last in known]
+    ends = [(h.first, h.last) for h in mine if h.first is not None and h.last is not None]
+    firsts, lasts = {first for first, _ in ends}, {last for _, last in ends}
     amounts = {h.amount for h in mine}
-    distinct = all(len({edge(h) for h in mine}) == len(mine) for edge in (_first, _last))
-    if len(amounts) != 1 or not distinct:
+    if len(amounts) != 1 or not len(firsts) == len(lasts) == len(mine):
         return 0.0
     slots = math.floor(room / amounts.pop() + 1e-9)
     if slots < 1:
         return 0.0
     length = sum(h.activity.ticks * h.activity.count for h in mine)
     count = sum(h.activity.count for h in mine)
-    stagger = min(reach.least_ticks(h.first[0]) for h in mine)
-    stagger += min(reach.least_ticks(h.last[0]) for h in mine)
+    stagger = min(reach.least_ticks(o) for o, _ in firsts)
+    stagger += min(reach.least_ticks(o) for o, _ in lasts)
     head = min(h.activity.head for h in mine)
     tail = min(h.activity.tail for h in mine)
     used = range(1, min(slots, count) + 1)
     return head + tail + min(length / s + (s - 1) / 2 * stagger for s in used)
-
-
-def _first(hold: Hold) -> Task:
-    return hold.first
-
-
-def _last(hold: Hold) -> Task:
-    return hold.last

@@ -236,10 +236,17 @@ def _join(parts: list[_Part]) -> _Part:
             repair="allow one group for all of them",
         )
     moved = [_move(part, tuple(shared)) for part in parts]
+    rows = np.concatenate([p.row for p in moved])
+    width = int(rows.max(initial=0)) + 1
+    # What members use of one row in one option is one entry.
+    keys = np.concatenate([p.option for p in moved]) * width + rows
+    entries, inverse = np.unique(keys, return_inverse=True)
+    amounts = np.concatenate([p.amount for p in moved])
+    sums: Array = np.bincount(inverse, amounts, minlength=len(entries)).astype(float)
     return _Part(
-        np.concatenate([p.option for p in moved]),
-        np.concatenate([p.row for p in moved]),
-        np.concatenate([p.amount for p in moved]),
+        entries // width,
+        entries % width,
+        sums,
         np.min([p.heads for p in moved], axis=0),
         np.min([p.tails for p in moved], axis=0),
         tuple(shared),

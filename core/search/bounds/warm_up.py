@@ -48,23 +48,34 @@ def warm_up_bound(
     holds can be over by then. All other work of the machine comes after t.
     """
     known = {a.task for a in tasks}
-    mine = [h for h in holds if h.first in known and h.last in known and h.first != h.last]
-    mine = [h for h in mine if comparable(windows.instance, h.first, h.last)]
-    if not mine or not room > 0 or len(tasks) > TASKS:
+    if not room > 0 or len(tasks) > TASKS:
+        return 0.0
+    mine = [
+        (h.first, h.last, h.amount)
+        for h in holds
+        if h.first is not None and h.last is not None and h.first != h.last
+        if h.first in known and h.last in known
+        if comparable(windows.instance, h.first, h.last)
+    ]
+    if not mine:
         return 0.0
     sides = (_side(windows, reach, mine, tasks, back) for back in (False, True))
     return max(_bound(side, room) for side in sides)
 
 
 def _side(
-    windows: Windows, reach: Reach, holds: list[Hold], tasks: list[Activity], backward: bool
+    windows: Windows,
+    reach: Reach,
+    holds: list[tuple[Task, Task, float]],
+    tasks: list[Activity],
+    backward: bool,
 ) -> Side:
     """Return the arrays of one direction."""
     heads, tails = np.array([a.head for a in tasks]), np.array([a.tail for a in tasks])
     far = windows.tail if backward else windows.head
     anchors, ends = [], []
-    for hold in holds:
-        anchor, other = (hold.last, hold.first) if backward else (hold.first, hold.last)
+    for first_task, last_task, _ in holds:
+        anchor, other = (last_task, first_task) if backward else (first_task, last_task)
         anchors.append(anchor)
         ends.append(float(far[other[0]][other[1]]) + reach.least_ticks(other[0]))
     chains = list(dict.fromkeys(anchors))
@@ -83,7 +94,7 @@ def _side(
         np.array([[together(anchor, a.task) for a in tasks] for anchor in chains]),
         np.array([chains.index(anchor) for anchor in anchors], dtype=np.int64),
         np.array(ends),
-        np.array([h.amount for h in holds]),
+        np.array([amount for _, _, amount in holds]),
     )
 
 
