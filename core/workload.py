@@ -9,7 +9,6 @@ from attrs import frozen
 
 from parplan.errors import InputError
 
-
 MICROBATCH_LIMIT = 2**20
 """More tasks than this of one operator are surely a slip, and would fill the memory."""
 
