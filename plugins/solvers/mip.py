@@ -112,6 +112,8 @@ class Glpk(MipSolver):
         whole_seconds=True,
         warm_starts=False,
         bounds=False,
+        # With an incumbent, its status at the limit reads 'feasible'.
+        at_limit=frozenset({"maxTimeLimit", "feasible"}),
     )
     install: ClassVar[str] = "apt-get install glpk-utils"
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.MIP, Capability.STOP})
