@@ -11,6 +11,7 @@ from parplan.contracts import Strategy
 from parplan.pipeline import Pass, PassKind, PipelineShape
 from parplan.schedule import Schedule
 from parplan.search.coarsening import Coarse, coarsen
+from parplan.search.coupling import check_modes
 from parplan.search.list_scheduler import ListScheduler, serial_arcs
 from parplan.search.network import Network, build_network
 from parplan.search.placement import Placement, Placer, single_operators
@@ -73,6 +74,7 @@ def prepare(
     """
     problem = placer.problem
     assignment = placer.assignment(placement, modes)
+    check_modes(problem, assignment, placer.fragile)  # merging hides modes
     coarse = None
     if len(set(problem.workload.scales)) <= 1:
         parts = placer.parts(placement, split_weights=split_weights)

@@ -30,6 +30,7 @@ from parplan.errors import InfeasibleError
 from parplan.problem import STEP, Alternative, Problem, TransferTiming
 from parplan.rules import Rules
 from parplan.schedule import Schedule, Tasks, Transfers
+from parplan.search.coupling import mode_clash
 from parplan.ticks import ticks_up
 
 Assignment = Mapping[tuple[int, int], int]
@@ -254,7 +255,9 @@ class _Builder:
                 chosen = self.alternative(reader)
                 if tensor not in graph.reads(consumer, chosen.mode):
                     continue
-                self._check_modes(tensor, size, maker, reader)
+                clash = mode_clash(graph, tensor, made.mode, consumer, chosen.mode)
+                if clash:
+                    raise InfeasibleError(clash, conflict=("modes",))
                 for position, device in enumerate(chosen.devices):
                     readers.setdefault(device, {})[consumer] = None
                     matched.setdefault(device, made.devices[position % len(made.devices)])
@@ -297,28 +300,6 @@ class _Builder:
         """Return the tasks of consumers that read a tensor of this microbatch."""
         index, reading = self.task_index, self.problem.reading_tasks
         return [index[c, m] for c in consumers for m in reading(c, microbatch)]
-
-    def _check_modes(self, tensor: int, size: int | None, maker: int, reader: int) -> None:
-        """Raise InfeasibleError if the modes of a producer and a reader do not go together."""
-        graph = self.problem.graph
-        pair = []
-        for task in (maker, reader):
-            operator = graph.operators[self.tasks[task][0]]
-            pair.append((operator, operator.modes[self.alternative(task).mode]))
-        (producer, made), (consumer, read) = pair
-        name = graph.tensors[tensor].name
-        if size is None:
-            raise InfeasibleError(
-                f"'{consumer.name}' in mode '{read.name}' reads '{name}', which "
-                f"'{producer.name}' in mode '{made.name}' does not write",
-                conflict=("modes",),
-            )
-        if made.layout and read.layout and made.layout != read.layout:
-            raise InfeasibleError(
-                f"'{name}' is written in layout '{made.layout}' and read by '{consumer.name}' "
-                f"in layout '{read.layout}'",
-                conflict=("layouts",),
-            )
 
     def _timing(self, tensor: int, size: int, source: int, target: int) -> TransferTiming:
         """Return a transfer's times; InfeasibleError without a route."""

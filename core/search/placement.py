@@ -12,6 +12,7 @@ from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.search.blocks import Blocks
 from parplan.search.coarsening import named_operators
+from parplan.search.coupling import fragile_edges
 from parplan.search.network import Assignment
 
 Placement = tuple[tuple[int, ...], ...]
@@ -106,6 +107,11 @@ class Placer:
                     rows = self.choices[o][device]
                     found[o, g] = rows[min(wanted, len(rows) - 1)]
         return found
+
+    @cached_property
+    def fragile(self) -> tuple[tuple[int, int], ...]:
+        """(tensor, consumer) pairs in which some modes do not go together."""
+        return fragile_edges(self.problem.graph)
 
     @cached_property
     def _singled(self) -> frozenset[str]:

@@ -1,0 +1,113 @@
+"""Which choices of a producer and a reader go together: modes, layouts, routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from parplan.errors import InfeasibleError
+from parplan.graph import Graph, Repeat
+from parplan.problem import Alternative, Problem
+from parplan.rules import Rules
+
+
+def mode_clash(graph: Graph, tensor: int, made: int, consumer: int, read: int) -> str:
+    """Return why a reader's mode cannot take a tensor of its producer's mode; empty if it can."""
+    producer = graph.producers[tensor]
+    if tensor not in graph.reads(consumer, read):
+        return ""
+    one, two = graph.operators[producer], graph.operators[consumer]
+    writes, reads = one.modes[made], two.modes[read]
+    name = graph.tensors[tensor].name
+    if tensor not in graph.writes(producer, made):
+        return (
+            f"'{two.name}' in mode '{reads.name}' reads '{name}', which '{one.name}' in mode "
+            f"'{writes.name}' does not write"
+        )
+    if writes.layout and reads.layout and writes.layout != reads.layout:
+        return (
+            f"'{name}' is written in layout '{writes.layout}' and read by '{two.name}' in layout "
+            f"'{reads.layout}'"
+        )
+    return ""
+
+
+def fragile_edges(graph: Graph) -> tuple[tuple[int, int], ...]:
+    """Return the (tensor, consumer) pairs in which some modes do not go together."""
+    found = []
+    for t, producer in enumerate(graph.producers):
+        partial = any(m.writes is not None or m.layout for m in graph.operators[producer].modes)
+        if partial:
+            found += [(t, consumer) for consumer in graph.consumers[t]]
+    return tuple(found)
+
+
+def check_modes(
+    problem: Problem,
+    assignment: Mapping[tuple[int, int], int],
+    edges: Sequence[tuple[int, int]],
+) -> None:
+    """Raise InfeasibleError for the first of these edges whose modes do not go together."""
+    graph = problem.graph
+    everyone = range(problem.workload.group_count)
+    for tensor, consumer in edges:
+        producer = graph.producers[tensor]
+        once = Repeat.STEP in (graph.operators[producer].repeat, graph.operators[consumer].repeat)
+        for g in everyone:
+            made = problem.alternatives[producer][assignment[producer, g]].mode
+            for other in everyone if once else (g,):
+                read = problem.alternatives[consumer][assignment[consumer, other]].mode
+                clash = mode_clash(graph, tensor, made, consumer, read)
+                if clash:
+                    raise InfeasibleError(clash, conflict=("modes",))
+
+
+def refute_edges(problem: Problem, rules: Rules) -> None:
+    """Raise InfeasibleError for a tensor that no choice of its two ends lets through.
+
+    O(tensors x alternatives) where equal devices are allowed, which is nearly everywhere; else
+    every pair of alternatives is tried.
+    """
+    graph = problem.graph
+    for tensor, producer in enumerate(graph.producers):
+        for consumer in graph.consumers[tensor]:
+            if not _some_pair_fits(problem, rules, tensor, consumer):
+                one, two = graph.operators[producer].name, graph.operators[consumer].name
+                raise InfeasibleError(
+                    f"'{graph.tensors[tensor].name}' cannot get from operator '{one}' to "
+                    f"'{two}': wherever the two may run, there is no route or no mode that "
+                    "writes what the other reads",
+                    conflict=("routes",),
+                    repair=f"add a link, or let '{one}' and '{two}' run on one device, in modes "
+                    "that go together",
+                )
+
+
+def _some_pair_fits(problem: Problem, rules: Rules, tensor: int, consumer: int) -> bool:
+    producer = problem.graph.producers[tensor]
+    makers = [problem.alternatives[producer][row] for row in rules.allowed[producer]]
+    readers = [problem.alternatives[consumer][row] for row in rules.allowed[consumer]]
+    clash: dict[tuple[int, int], bool] = {}
+
+    def fits(made: Alternative, read: Alternative) -> bool:
+        key = (made.mode, read.mode)
+        if key not in clash:
+            clash[key] = bool(mode_clash(problem.graph, tensor, made.mode, consumer, read.mode))
+        return not clash[key] and _reaches(problem, tensor, consumer, made, read)
+
+    own = {made.devices: made for made in reversed(makers)}
+    if any(read.devices in own and fits(own[read.devices], read) for read in readers):
+        return True
+    return any(fits(made, read) for made in makers for read in readers)
+
+
+def _reaches(
+    problem: Problem, tensor: int, consumer: int, made: Alternative, read: Alternative
+) -> bool:
+    """Return whether every device of the reader can get the tensor from some of the maker's."""
+    if tensor not in problem.graph.reads(consumer, read.mode):
+        return True
+    route = problem.cluster.route
+    return all(
+        device in made.devices or any(route(source, device) is not None for source in made.devices)
+        for device in read.devices
+    )
