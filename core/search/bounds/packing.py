@@ -60,23 +60,39 @@ def find_blocks(windows: Windows, usage: Usage) -> Blocks | None:
     Only items whose options are single devices count; leaving the others out is a relaxation.
     """
     instance = windows.instance
-    devices = instance.problem.cluster.devices
     machines = _machines(windows, usage) if len(instance.choices) <= OPERATORS else {}
     if not machines:
         return None
     items = [i for i in range(len(usage.first)) if _packs(usage, i)]
-    members = {o for i in items for o in usage.members[i]}
-    entry = entry_heads(windows, machines, members)
-    leave = exit_tails(windows, machines, members)
-    shape = (len(items), len(devices))
-    loads, held = np.full(shape, np.inf), np.zeros(shape)
-    heads, tails = np.full(shape, np.inf), np.full(shape, np.inf)
     place = {option: (i, d) for i, item in enumerate(items) for option, d in _options(usage, item)}
+    static = _static_rows(usage, place, len(instance.resources))
+    loads, held = _amounts(windows, usage, place, machines, static)
+    # A block without any load on some device may be anywhere at any time: it is left out.
+    keep: NDArray[np.bool_] = np.less(loads.min(axis=1), np.inf) & np.greater(loads.min(axis=1), 0)
+    heads, tails = _ends(
+        windows, usage, [i for i, k in zip(items, keep, strict=True) if k], machines
+    )
+    room = np.full(loads.shape[1], np.inf)
+    for d, row in static.items():
+        room[d] = instance.resources[row - len(instance.resources)][1].capacity
+    return _by_kind(loads[keep], held[keep], heads, tails, room)
+
+
+def _amounts(
+    windows: Windows,
+    usage: Usage,
+    place: dict[int, tuple[int, int]],
+    machines: dict[int, int],
+    static: dict[int, int],
+) -> tuple[Array, Array]:
+    """Return ticks and resident bytes of each item on each device, ``(items, devices)``."""
+    instance = windows.instance
+    count = 1 + max((i for i, _ in place.values()), default=-1)
+    shape = (count, len(instance.problem.cluster.devices))
+    loads, held = np.full(shape, np.inf), np.zeros(shape)
     for option, (i, d) in place.items():
         if np.isfinite(usage.option_heads[option]):
             loads[i, d] = 0.0
-    count = len(instance.resources)
-    static = _static_rows(usage, place, count)
     for option, row, amount in zip(
         usage.option.tolist(), usage.row.tolist(), usage.amount.tolist(), strict=True
     ):
@@ -86,19 +102,27 @@ def find_blocks(windows: Windows, usage: Usage) -> Blocks | None:
                 loads[i, d] += amount / instance.capacities[row]
             elif row == static.get(d):
                 held[i, d] += amount
+    return loads, held
+
+
+def _ends(
+    windows: Windows, usage: Usage, items: list[int], machines: dict[int, int]
+) -> tuple[Array, Array]:
+    """Return idle times before and after each item on each device, ``(items, devices)``."""
+    instance = windows.instance
+    members = {o for item in items for o in usage.members[item]}
+    entry = entry_heads(windows, machines, members)
+    leave = exit_tails(windows, machines, members)
+    shape = (len(items), len(instance.problem.cluster.devices))
+    heads, tails = np.full(shape, np.inf), np.full(shape, np.inf)
     for i, item in enumerate(items):
         for o in usage.members[item]:
             for a, choice in enumerate(instance.choices[o]):
-                (d,) = choice.devices if len(choice.devices) == 1 else (-1,)
-                if d >= 0 and instance.ticks[o][:, a].any():
+                if len(choice.devices) == 1 and instance.ticks[o][:, a].any():
+                    (d,) = choice.devices
                     heads[i, d] = min(heads[i, d], float(entry[o][:, a].min()))
                     tails[i, d] = min(tails[i, d], float(leave[o][:, a].min()))
-    keep = np.isfinite(loads).any(axis=1) & (np.where(np.isfinite(loads), loads, 0) > 0).any(axis=1)
-    room = [
-        instance.resources[static[d] - count][1].capacity if d in static else math.inf
-        for d in range(len(devices))
-    ]
-    return _by_kind(loads[keep], held[keep], heads[keep], tails[keep], np.array(room))
+    return heads, tails
 
 
 def _packs(usage: Usage, item: int) -> bool:

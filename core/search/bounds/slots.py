@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from parplan.search.bounds.forced import Activity
-from parplan.search.bounds.memory import Hold, Reach
+from parplan.search.bounds.memory import Hold, Reach, comparable
 
 
 def staggered_bound(holds: list[Hold], machine: list[Activity], reach: Reach, room: float) -> float:
@@ -20,6 +20,8 @@ def staggered_bound(holds: list[Hold], machine: list[Activity], reach: Reach, ro
     known = {a.task for a in machine}
     mine = [h for h in holds if h.first in known and h.last in known]
     ends = [(h.first, h.last) for h in mine if h.first is not None and h.last is not None]
+    if not all(comparable(reach.windows.instance, first, last) for first, last in ends):
+        return 0.0  # a task that runs once per step ends many holds at once
     firsts, lasts = {first for first, _ in ends}, {last for _, last in ends}
     amounts = {h.amount for h in mine}
     if len(amounts) != 1 or not len(firsts) == len(lasts) == len(mine):
