@@ -98,7 +98,15 @@ def _arcs(term: Any, value: Value) -> Iterator[Arc]:
             yield from _arc(term.first.end, term.second.start, term.delay)
     elif isinstance(term, NoOverlap | Cumulative):
         shared = isinstance(term, Cumulative)
-        there = [i for i in term.intervals if _there(i.presence, value)]
+        there = []
+        for interval in term.intervals:
+            if not _there(interval.presence, value):
+                continue
+            if value(interval.start) < value(interval.end):
+                there.append(interval)
+            elif interval.size is None:
+                # It takes nothing as long as it lasts nothing, so it must stay so.
+                yield from _arc(interval.end, interval.start, 0)
         there.sort(key=lambda i: (value(i.start), value(i.end)))
         yield from _sequence(there, value, shared=shared)
 

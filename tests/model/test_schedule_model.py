@@ -210,6 +210,25 @@ def test_a_left_shift_keeps_sequences_and_drops_idle_time(registry: Registry) ->
     assert shifted.tasks.start.tolist() == [2, 0, 3, 1]
 
 
+def test_a_left_shift_lengthens_no_hold_that_took_nothing(registry: Registry) -> None:
+    # The result of o1, too large for the device, fits only because it lasts nothing: o1 takes no
+    # time and ends last.
+    problem = chain(2, size=0)
+    instant = Operator("o1", modes=(Mode(seconds={"*": 0.0}),))
+    graph = Graph(
+        "late",
+        (problem.graph.operators[0], instant),
+        (Tensor("result", "o1", bytes=9, output=True),),
+    )
+    devices = (attrs.evolve(problem.cluster.devices[0], memory_bytes=5),)
+    cluster = attrs.evolve(problem.cluster, devices=devices)
+    rules = make_rules(attrs.evolve(problem, graph=graph, cluster=cluster), registry)
+    tasks = Tasks([0, 1], [0, 0], [0, 0], [3, 4])
+    shifted = left_shift(rules, Schedule(rules.problem, tasks, Transfers([], [], [], [], [])))
+    assert check_schedule(shifted, rules) == ()
+    assert shifted.tasks.start.tolist() == [0, 1]
+
+
 def test_a_warm_start_is_complete_and_obeys_every_row(registry: Registry) -> None:
     problem = chain(3, devices=2, microbatches=2, size=2)
     rules = make_rules(problem, registry)
