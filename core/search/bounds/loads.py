@@ -121,6 +121,8 @@ def _solve(usage: Usage, capacities: Array, least: float) -> Array:
         columns = np.arange(start, model.getNumCol(), dtype=np.int32)
         model.addRow(1.0, 1.0, len(columns), columns, np.ones(len(columns)))
     model.run()
+    # Its threads are one pool per process: left at one, HiGHS in a fork would refuse two.
+    highspy.Highs.resetGlobalScheduler(True)
     duals = np.zeros(2 * count)
     status = model.getModelStatus()
     if status == highspy.HighsModelStatus.kInfeasible:
