@@ -95,6 +95,17 @@ class Objective:
         """Return what one unit of ``expression`` is worth in the unit of ``value``."""
         return 1.0
 
+    def from_expression(self, model: ScheduleModel, number: float) -> float:
+        """Return the value that a number of ``expression`` means: a better number, a better value.
+
+        By default a multiple of it; define this and ``to_expression`` where it is something else.
+        """
+        return number * self.expression_scale(model)
+
+    def to_expression(self, model: ScheduleModel, value: float) -> float:
+        """Return the number of ``expression`` that means a value."""
+        return value / self.expression_scale(model)
+
     def assignment_expression(self, model: AssignmentModel) -> Any:
         """Return a linear Pyomo expression for the assignment model; None if it has none."""
         return None

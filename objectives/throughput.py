@@ -60,6 +60,14 @@ class Throughput(Objective):
             block.row(period >= last - first)
         return -period
 
+    def from_expression(self, model: ScheduleModel, number: float) -> float:
+        """Return the rate of a negative span; infinite (no bound) if the span is none."""
+        return _rate(model.problem, -number * model.clock.factor) if number < 0 else float("inf")
+
+    def to_expression(self, model: ScheduleModel, value: float) -> float:
+        """Return the negative span of a rate."""
+        return -model.problem.workload.microbatches / (value * model.tick_s)
+
     def bound(self, problem: Problem) -> float | None:
         """Return the rate at which the busiest engine never waits, for the best placement."""
         if all(rule.name != "devices" for rule in problem.constraints):

@@ -36,6 +36,17 @@ class Utilization(Objective):
         """Return the negative makespan in model ticks, which has the same order."""
         return -model.makespan
 
+    def from_expression(self, model: ScheduleModel, number: float) -> float:
+        """Return the utilization of a negative makespan; infinite (no bound) if that is none."""
+        seconds = -number * model.tick_s
+        return ideal_seconds(model.problem) / seconds if seconds > 0 else float("inf")
+
+    def to_expression(self, model: ScheduleModel, value: float) -> float:
+        """Return the negative makespan of a utilization; of 0 (no work at all) the longest."""
+        if value == 0:
+            return -float(model.horizon)
+        return -ideal_seconds(model.problem) / (value * model.tick_s)
+
     def bound(self, problem: Problem) -> float | None:
         """Return the utilization if the busiest engine never waited."""
         if all(rule.name != "devices" for rule in problem.constraints):

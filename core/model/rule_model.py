@@ -97,10 +97,11 @@ class RuleModel:
     def _set_objective(self, method: str, makespan: Any) -> None:
         """Take the first objective that has an expression by ``method``, else the makespan."""
         expression, sense = makespan, pyo.minimize
+        self.objective: Objective | None = None
         for objective in self.rules.objectives:
             found = self._run_hook(objective, method)
             if found is not None:
-                expression, sense = found, _sense(objective)
+                expression, sense, self.objective = found, _sense(objective), objective
                 break
         self.pyomo.objective = pyo.Objective(expr=expression, sense=sense)
 

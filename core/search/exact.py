@@ -165,7 +165,6 @@ class _Stage:
         """Return the solver's answer, after the incumbent and the bounds have heard of it."""
         factor = self._factor()
         model = self._build(factor, Rounding.UP)
-        scale = self.objective.expression_scale(model)
         start = None
         if self.incumbent.schedule is not None:
             start = model.warm_start(self.incumbent.schedule)
@@ -173,9 +172,9 @@ class _Stage:
             model.pyomo,
             SolveOptions(options.time_limit_s, options.gap, options.workers, options.seed),
             start,
-            self._report(scale),
+            self._report(model),
         )
-        self._judge(answer, model, scale, lossless=self._is_lossless(factor))
+        self._judge(answer, model, lossless=self._is_lossless(factor))
         return answer
 
     def _build(self, factor: int, rounding: Rounding) -> ScheduleModel:
@@ -190,7 +189,7 @@ class _Stage:
                 break
             expression = before.expression(model)
             if expression is not None:
-                limit = value / before.expression_scale(model)
+                limit = before.to_expression(model, value)
                 limit = math.floor(limit + 1e-6) if not before.maximize else math.ceil(limit - 1e-6)
                 sense = expression >= limit if before.maximize else expression <= limit
                 model.block("objectives").row(sense)
@@ -213,19 +212,25 @@ class _Stage:
             return self._granule
         return max(self._granule, -(-horizon // MOST_MIP_TICKS))
 
-    def _report(self, scale: float) -> Report:
+    def _value(self, model: ScheduleModel, number: float | None) -> float | None:
+        """Return what a number of the model's objective means; None if it is another objective."""
+        if number is None or model.objective is None:
+            return None
+        return self.objective.from_expression(model, number)
+
+    def _report(self, model: ScheduleModel) -> Report:
         def tell(news: Progress) -> None:
             # News of a later objective would mix units with the first.
             if self.level == 0:
                 self.incumbent.hear(
                     self.solver.name,
-                    None if news.incumbent is None else news.incumbent * scale,
-                    None if news.bound is None else news.bound * scale,
+                    self._value(model, news.incumbent),
+                    self._value(model, news.bound),
                 )
 
         return tell
 
-    def _judge(self, answer: Answer, model: ScheduleModel, scale: float, *, lossless: bool) -> None:
+    def _judge(self, answer: Answer, model: ScheduleModel, *, lossless: bool) -> None:
         name = f"{answer.solver} {answer.version}".strip()
         if answer.termination is Termination.INTERRUPTED:
             self._take(answer, model, name)
@@ -238,9 +243,10 @@ class _Stage:
             if not answer.values and self.incumbent.schedule is None:
                 raise SolverError(answer.message or "failed", solver=answer.solver)
         self._take(answer, model, name)
-        bound = answer.objective if answer.termination is Termination.OPTIMAL else answer.bound
+        optimal = answer.termination is Termination.OPTIMAL
+        bound = self._value(model, answer.objective if optimal else answer.bound)
         if bound is not None and lossless and self.level == 0 and math.isfinite(bound):
-            self.incumbent.add_bounds([Bound(bound * scale, "problem", name, claimed=True)])
+            self.incumbent.add_bounds([Bound(bound, "problem", name, claimed=True)])
 
     def _refuse(self, name: str) -> None:
         if self.incumbent.schedule is not None:
