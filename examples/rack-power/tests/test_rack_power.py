@@ -129,6 +129,31 @@ def test_higher_limit_gives_a_faster_plan(solver: str) -> None:
     assert plan.value < 0.018
 
 
+@pytest.mark.parametrize("solver", ["highs", "cp-sat"])
+def test_solvers_prove_the_same_optimum(solver: str) -> None:
+    # The limit lets one fast device run beside the slow one, or none: 5 + 5 takes 10 s, while the
+    # rest runs on the slow device.
+    seconds = (5.0, 5.0, 1.0, 1.0)
+    modes = [Mode(seconds={"fast": s, "slow": 2 * s}) for s in seconds]
+    options = {
+        "racks": {"only": {"devices": ["g0", "g1", "g2"], "limit_watts": 1000}},
+        "watts": {"fast": 700, "slow": 300},
+    }
+    unequal = Problem(
+        name="three devices",
+        graph=Graph("four", tuple(Operator(f"o{i}", modes=(m,)) for i, m in enumerate(modes))),
+        cluster=Cluster(
+            "three", (Device("g0", "fast"), Device("g1", "fast"), Device("g2", "slow"))
+        ),
+        workload=Workload(),
+        constraints=(Rule("devices"), Rule("rack-power", options)),
+        tick_s=1.0,
+    )
+    plan = parplan.plan(unequal, solver=solver, time_limit_s=20)
+    assert plan.value == 10.0
+    assert plan.gap == 0.0
+
+
 def test_check_refuses_a_plan_that_draws_too_much() -> None:
     free = parplan.plan(SPEC, overrides=["constraints=[]"], time_limit_s=20)
     registry = parplan.load_registry()
