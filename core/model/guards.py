@@ -58,7 +58,7 @@ def check_guards(model: Any, rules: Collection[str], certain: Iterable[Interval]
     optional = _optional_times(model, certain)
     for row in model.component_data_objects(pyo.Constraint, active=True):
         rule = rule_of(row.parent_block())
-        if rule not in rules:
+        if rule is None or rule not in rules:
             continue
         found = {id(v): v for v in _variables(row.body)}
         for key, variable in found.items():

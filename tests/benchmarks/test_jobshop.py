@@ -75,7 +75,7 @@ def test_what_is_no_job_shop_is_refused_with_the_file(text: str) -> None:
         read_jsplib(text, "jobs.txt")
 
 
-@pytest.mark.parametrize("solver", ["cp-sat"])
+@pytest.mark.parametrize("solver", ["cp-sat", "highs"])
 def test_a_job_shop_solved_by_hand(solver: str, registry: Registry) -> None:
     # Job 1 first: machine 0 is busy 0-2-5, machine 1 2-6-8; job 0 first gives 3-5 and 5-9.
     assert _optimum(job_shop("two", read_jsplib(TWO_JOBS, "two")), solver, registry) == 8
@@ -102,6 +102,12 @@ def test_our_model_is_as_small_as_the_hand_written_one(registry: Registry) -> No
 def test_cp_sat_proves_published_optima(name: str, registry: Registry, data_dir: Path) -> None:
     path, optimum = _published(data_dir, name)
     assert _optimum(load_jsplib(path), "cp-sat", registry) == optimum
+
+
+@pytest.mark.slow
+def test_highs_proves_ft06(registry: Registry, data_dir: Path) -> None:
+    path, optimum = _published(data_dir, "ft06")
+    assert _optimum(load_jsplib(path), "highs", registry, limit_s=180.0) == optimum
 
 
 @pytest.mark.slow

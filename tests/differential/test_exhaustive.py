@@ -23,7 +23,7 @@ def _agree(problem: Problem, rules: Rules, expected: int | None) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(200), suppress_health_check=QUIET)
+@settings(max_examples=examples(150), suppress_health_check=QUIET)
 @given(problem=small_problems(max_operators=4, max_devices=2, max_tasks=6))
 def test_cp_sat_and_highs_find_the_optimum_of_full_enumeration(
     problem: Problem, registry: Registry
@@ -39,7 +39,7 @@ def test_cp_sat_and_highs_find_the_optimum_of_full_enumeration(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(100), suppress_health_check=QUIET)
+@settings(max_examples=examples(60), suppress_health_check=QUIET)
 @given(data=st.data(), problem=small_problems(max_operators=4, max_devices=2, max_tasks=4))
 def test_declared_rules_hold_in_model_and_enumeration_alike(
     data: st.DataObject, problem: Problem, registry: Registry

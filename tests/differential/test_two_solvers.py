@@ -20,7 +20,7 @@ MOST_UNPROVEN = 0.02
 def test_cp_sat_and_highs_find_the_same_optimum(registry: Registry) -> None:
     drawn, unproven = 0, 0
 
-    @settings(max_examples=examples(100), suppress_health_check=QUIET)
+    @settings(max_examples=examples(80), suppress_health_check=QUIET)
     @given(data=st.data(), problem=small_problems(max_operators=6, max_devices=3, max_tasks=8))
     def compare(data: st.DataObject, problem: Problem) -> None:
         nonlocal drawn, unproven
