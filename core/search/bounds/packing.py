@@ -23,8 +23,11 @@ from parplan.search.bounds.usage import Usage
 OPERATORS = 4000
 """Most operators for which blocks are packed."""
 
-STATES = 64
-"""Most combinations of counts of the classes but the largest; more classes are merged."""
+STATES = 100
+"""Most combinations of counts of the classes but the largest; else classes are given up."""
+
+PRECISION = 1e-5
+"""The bisection ends at this part of the bound; its lower end is what is proven."""
 
 ORDERS = 1200
 """Most combinations of used devices by kind that are followed in order of their starts."""
@@ -219,13 +222,13 @@ def _smallest_fit(blocks: Blocks, least: int) -> int:
         low, high = high, 2 * high
     else:
         return least
-    while high - low > 1:
+    while high - low > 1 + PRECISION * low:
         middle = (low + high) // 2
         if _fits(blocks, classes, delays, middle):
             high = middle
         else:
             low = middle
-    return high
+    return low + 1
 
 
 def _delays(blocks: Blocks) -> Array:
@@ -236,25 +239,44 @@ def _delays(blocks: Blocks) -> Array:
 
 
 def _classify(blocks: Blocks) -> _Classes:
-    """Return classes of equal blocks; too many are merged, each with the least of its members."""
-    order = np.argsort(np.where(np.isfinite(blocks.loads), blocks.loads, 0.0).sum(axis=1))
-    both = np.concatenate([blocks.loads, blocks.bytes], axis=1)[order]
+    """Return classes of equal blocks; a merged one has the least load and bytes of its members."""
+    work = np.where(np.isfinite(blocks.loads), blocks.loads, 0.0).sum(axis=1)
+    both = np.concatenate([blocks.loads, blocks.bytes], axis=1)
+    order = np.lexsort([*both.T, work])
+    both, work = both[order], work[order]
     groups: list[list[int]] = []
     for i in range(len(both)):
         if groups and np.array_equal(both[groups[-1][0]], both[i]):
             groups[-1].append(i)
         else:
             groups.append([i])
-    sums = [float(np.where(np.isfinite(both[g[0]]), both[g[0]], 0.0).sum()) for g in groups]
-    while math.prod(sorted(len(g) + 1 for g in groups)[:-1]) > STATES:
-        gaps = [sums[k + 1] - sums[k] for k in range(len(groups) - 1)]
-        k = int(np.argmin(gaps))
-        groups[k] += groups.pop(k + 1)
-        sums.pop(k + 1)
+    sums = [float(work[g[0]]) for g in groups]
+    while _states(groups) > STATES:
+        _give_up_least(groups, sums)
     groups.sort(key=len, reverse=True)
     least = np.stack([both[g].min(axis=0) for g in groups])
     kinds = blocks.loads.shape[1]
     return _Classes(least[:, :kinds], least[:, kinds:], tuple(len(g) for g in groups))
+
+
+def _give_up_least(groups: list[list[int]], sums: list[float]) -> None:
+    """Leave a class out, or count the next larger one like it, whichever gives up less load."""
+    left_out = [(sums[k] * len(g), k, False) for k, g in enumerate(groups)]
+    merged = [
+        ((sums[k + 1] - sums[k]) * len(groups[k + 1]), k, True) for k in range(len(groups) - 1)
+    ]
+    _, k, merge = min(left_out + merged)
+    if merge:
+        groups[k] += groups.pop(k + 1)
+        sums.pop(k + 1)
+    else:
+        groups.pop(k)
+        sums.pop(k)
+
+
+def _states(groups: list[list[int]]) -> int:
+    """Return the combinations of counts of all classes but the largest."""
+    return math.prod(sorted(len(g) + 1 for g in groups)[:-1])
 
 
 def _fits(blocks: Blocks, classes: _Classes, delays: Array, makespan: int) -> bool:
