@@ -27,6 +27,7 @@ from parplan.declarations import (
 from parplan.graph import Graph, Mode, Operator, Tensor
 from parplan.problem import Problem
 from parplan.rules import Rules
+from parplan.search.coupling import meeting_groups
 from parplan.search.network import Assignment, Network
 from parplan.workload import Workload
 
@@ -159,6 +160,33 @@ def named_operators(rules: Rules) -> frozenset[str]:
     return frozenset(found)
 
 
+def can_merge(rules: Rules) -> bool:
+    """Return whether every resource means the same for merged operators.
+
+    Merging hides modes, and turns tensors inside a part into workspace; so a demand by mode, or for
+    tensors without their workspace, must see the operators as they are.
+    """
+    for _, resource in rules.resources:
+        workspace = {
+            (d.device, d.amount)
+            for d in resource.demands
+            if isinstance(d, Running)
+            and d.per_workspace_byte
+            and d.engine is None
+            and d.operators is None
+        }
+        for demand in resource.demands:
+            if isinstance(demand, Running) and demand.modes is not None:
+                return False
+            if (
+                isinstance(demand, Resident)
+                and demand.tensors is None
+                and (demand.device, demand.amount) not in workspace
+            ):
+                return False
+    return True
+
+
 def _ends_of(graph: Graph, tensors: frozenset[str]) -> set[str]:
     found: set[str] = set()
     for name in tensors:
@@ -200,10 +228,10 @@ def _merge_tensors(
 
     Also returns the tensors inside each part.
     """
-    graph, scale = problem.graph, problem.workload.scale(0)
+    graph = problem.graph
     groups = range(problem.workload.group_count)
     internal: list[list[int]] = [[] for _ in names]
-    local: dict[tuple[int, tuple[int, ...], bool], float] = {}
+    local: dict[tuple[int, tuple[int, ...], bool], int] = {}
     kept: list[tuple[Tensor, int]] = []
 
     def devices(operator: int, g: int) -> tuple[int, ...]:
@@ -212,7 +240,8 @@ def _merge_tensors(
     for t, tensor in enumerate(graph.tensors):
         producer = graph.producers[t]
         modes = [problem.alternatives[producer][assignment[producer, g]].mode for g in groups]
-        sizes = [graph.writes(producer, mode).get(t) for mode in modes]
+        first = problem.microbatches_of(producer).start
+        sizes = [problem.tensor_bytes(t, mode, first) for mode in modes]
         readers = [
             c
             for c in graph.consumers[t]
@@ -222,13 +251,17 @@ def _merge_tensors(
         ]
         if all(size is None for size in sizes):
             continue
-        size = round(max(s for s in sizes if s is not None) * scale)
+        size = max(s for s in sizes if s is not None)
         source = part_of[producer]
         targets = tuple(sorted({part_of[c] for c in readers} - {source}))
         if not targets and not tensor.output:
             internal[source].append(t)
             continue
-        is_local = all(devices(producer, g) == devices(c, g) for c in readers for g in groups)
+        is_local = all(
+            devices(producer, g) == devices(c, h)
+            for c in readers
+            for g, h in meeting_groups(problem, producer, c)
+        )
         if is_local and tensor.producer not in singled:
             key = (source, targets, tensor.output)
             local[key] = local.get(key, 0) + size
@@ -236,7 +269,7 @@ def _merge_tensors(
             consumers = tuple(names[p] for p in targets)
             kept.append((Tensor(tensor.name, names[source], consumers, size, tensor.output), t))
     merged = [
-        Tensor(f"local {i}", names[source], tuple(names[p] for p in targets), int(size), output)
+        Tensor(f"local {i}", names[source], tuple(names[p] for p in targets), size, output)
         for i, ((source, targets, output), size) in enumerate(local.items())
     ]
     return (
@@ -263,7 +296,8 @@ def _merge_operators(
     for g in range(problem.workload.group_count):
         chosen = [problem.alternatives[o][assignment[o, g]] for o in part]
         devices = problem.cluster.devices
-        ticks = sum(problem.ticks(o, a, 0) for o, a in zip(part, chosen, strict=True))
+        when = problem.microbatches_of(part[0]).start
+        ticks = sum(problem.ticks(o, a, when) for o, a in zip(part, chosen, strict=True))
         sizes: dict[str, int] = {}
         for o, a in zip(part, chosen, strict=True):
             for group, size in graph.parameter_bytes(o, a.mode).items():
@@ -311,7 +345,7 @@ def _workspace(
     for t in internal:
         producer = graph.producers[t]
         mode = problem.alternatives[producer][assignment[producer, g]].mode
-        size = problem.tensor_bytes(t, mode, 0) or 0
+        size = problem.tensor_bytes(t, mode, problem.microbatches_of(producer).start) or 0
         start = place[producer]
         end = max((place[c] for c in graph.consumers[t] if c in place), default=start)
         change[start] += size

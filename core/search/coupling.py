@@ -48,17 +48,28 @@ def check_modes(
 ) -> None:
     """Raise InfeasibleError for the first of these edges whose modes do not go together."""
     graph = problem.graph
-    everyone = range(problem.workload.group_count)
     for tensor, consumer in edges:
         producer = graph.producers[tensor]
-        once = Repeat.STEP in (graph.operators[producer].repeat, graph.operators[consumer].repeat)
-        for g in everyone:
+        for g, other in meeting_groups(problem, producer, consumer):
             made = problem.alternatives[producer][assignment[producer, g]].mode
-            for other in everyone if once else (g,):
-                read = problem.alternatives[consumer][assignment[consumer, other]].mode
-                clash = mode_clash(graph, tensor, made, consumer, read)
-                if clash:
-                    raise InfeasibleError(clash, conflict=("modes",))
+            read = problem.alternatives[consumer][assignment[consumer, other]].mode
+            clash = mode_clash(graph, tensor, made, consumer, read)
+            if clash:
+                raise InfeasibleError(clash, conflict=("modes",))
+
+
+def meeting_groups(problem: Problem, producer: int, consumer: int) -> list[tuple[int, int]]:
+    """Return the placement groups of a producer's and of a reader's tasks that meet.
+
+    Work done once per step counts as group 0, and meets every group.
+    """
+    groups = range(problem.workload.group_count)
+    operators = problem.graph.operators
+    once = [operators[o].repeat is Repeat.STEP for o in (producer, consumer)]
+    if not any(once):
+        return [(g, g) for g in groups]
+    makers, readers = (range(1) if fixed else groups for fixed in once)
+    return [(g, h) for g in makers for h in readers]
 
 
 def refute_edges(problem: Problem, rules: Rules) -> None:

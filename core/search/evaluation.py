@@ -13,7 +13,7 @@ from parplan.schedule import Schedule
 from parplan.search.coarsening import Coarse, coarsen
 from parplan.search.coupling import check_modes
 from parplan.search.list_scheduler import ListScheduler, serial_arcs
-from parplan.search.network import Network, build_network
+from parplan.search.network import Network, build_network, check_capacities
 from parplan.search.placement import Placement, Placer, single_operators
 from parplan.search.priorities import (
     CLASSES,
@@ -76,12 +76,13 @@ def prepare(
     assignment = placer.assignment(placement, modes)
     check_modes(problem, assignment, placer.fragile)  # merging hides modes
     coarse = None
-    if len(set(problem.workload.scales)) <= 1:
+    if placer.may_merge:
         parts = placer.parts(placement, split_weights=split_weights)
         coarse = coarsen(problem, placer.rules, assignment, parts)
     if coarse is None:
         coarse = _as_it_is(placer, assignment)
     network = build_network(coarse.problem, coarse.rules, coarse.assignment)
+    check_capacities(network, coarse.rules)
     shared = profile(network)
     chunk_of_block = {
         block: c for c, chunk in enumerate(placer.chunks(placement)) for block in chunk

@@ -439,8 +439,7 @@ def build_network(problem: Problem, rules: Rules, assignment: Assignment) -> Net
     Raises
     ------
     InfeasibleError
-        If modes do not couple, a route is missing, or what is held from the outset (parameters)
-        or by one activity alone exceeds a capacity.
+        If modes do not couple, or a route is missing.
     """
     builder = _Builder(problem, rules, assignment)
     builder.index_demands()
@@ -449,25 +448,28 @@ def build_network(problem: Problem, rules: Rules, assignment: Assignment) -> Net
     builder.add_parameters()
     builder.add_held()
     builder.add_lags()
-    _check_capacities(builder)
     return builder.build()
 
 
-def _check_capacities(builder: _Builder) -> None:
-    """Raise InfeasibleError naming the first resource that one activity alone overfills."""
-    needs = list(builder.levels)
+def check_capacities(network: Network, rules: Rules) -> None:
+    """Raise InfeasibleError naming the first resource that one activity alone overfills.
+
+    What is held from the outset (parameters) counts too. What is held for no time counts here, as
+    it does in list schedules, although no rule is broken by it.
+    """
+    needs = list(network.levels)
     who = ["parameters"] * len(needs)
-    for activity, amounts in enumerate(builder.amounts):
+    for activity, amounts in enumerate(network.amounts):
         for r, amount in amounts:
-            if builder.levels[r] + amount > needs[r]:
-                needs[r] = builder.levels[r] + amount
-                who[r] = _activity_name(builder, activity)
-    for buffer in builder.buffers:
+            if network.levels[r] + amount > needs[r]:
+                needs[r] = network.levels[r] + amount
+                who[r] = _activity_name(network, activity)
+    for buffer in network.buffers:
         for r, amount in buffer.amounts:
-            if builder.levels[r] + amount > needs[r]:
-                needs[r] = builder.levels[r] + amount
-                who[r] = _activity_name(builder, buffer.allocator)
-    for r, (rule, resource) in enumerate(builder.resources):
+            if network.levels[r] + amount > needs[r]:
+                needs[r] = network.levels[r] + amount
+                who[r] = _activity_name(network, buffer.allocator)
+    for r, (rule, resource) in enumerate(rules.resources):
         if needs[r] > resource.capacity * (1 + 1e-12):
             raise InfeasibleError(
                 f"{rule}: '{resource.name}' needs {_amount(needs[r], resource)} for {who[r]} "
@@ -478,11 +480,11 @@ def _check_capacities(builder: _Builder) -> None:
             )
 
 
-def _activity_name(builder: _Builder, activity: int) -> str:
-    graph = builder.problem.graph
-    if activity < len(builder.tasks):
-        return f"operator '{graph.operators[builder.tasks[activity][0]].name}'"
-    tensor = builder.transfers[activity - len(builder.tasks)][0]
+def _activity_name(network: Network, activity: int) -> str:
+    graph = network.problem.graph
+    if activity < len(network.tasks):
+        return f"operator '{graph.operators[network.tasks[activity][0]].name}'"
+    tensor = network.transfers[activity - len(network.tasks)][0]
     return f"the transfer of '{graph.tensors[tensor].name}'"
 
 

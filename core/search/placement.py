@@ -11,7 +11,7 @@ from parplan.graph import Kind
 from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.search.blocks import Blocks
-from parplan.search.coarsening import named_operators
+from parplan.search.coarsening import can_merge, named_operators
 from parplan.search.coupling import fragile_edges
 from parplan.search.network import Assignment
 
@@ -112,6 +112,11 @@ class Placer:
     def fragile(self) -> tuple[tuple[int, int], ...]:
         """(tensor, consumer) pairs in which some modes do not go together."""
         return fragile_edges(self.problem.graph)
+
+    @cached_property
+    def may_merge(self) -> bool:
+        """Whether operators of this problem may be merged at all."""
+        return len(set(self.problem.workload.scales)) <= 1 and can_merge(self.rules)
 
     @cached_property
     def _singled(self) -> frozenset[str]:
