@@ -16,6 +16,7 @@ from attrs import frozen
 from parplan.errors import SolverError
 from parplan.model.blocks import Definition, RuleBlock, Value
 from parplan.model.choices import total
+from parplan.model.collection import no_collection
 from parplan.model.guards import component
 from parplan.model.terms import (
     AtMostOne,
@@ -31,6 +32,9 @@ from parplan.model.terms import (
 from parplan.model.windows import Windows, key
 
 NAME = "mip_lowering"
+
+MOST_PAIRS = 400_000
+"""Pairs of intervals on one resource that a MIP is made for, about 30 s of lowering."""
 
 Binary = Any
 """A binary variable, or 0 or 1 where it is certain."""
@@ -51,11 +55,14 @@ def lowered(model: Any) -> Iterator[Lowered]:
     Raises
     ------
     SolverError
-        If a term speaks of a time without finite bounds, or is not known.
+        If a term speaks of a time without finite bounds, is not known, or if there are too many
+        pairs of intervals.
     """
     lowering = _Lowering(model)
     try:
-        lowering.lower()
+        lowering.check_size()
+        with no_collection():
+            lowering.lower()
         yield Lowered(lowering.block, lowering.definitions)
     finally:
         model.del_component(NAME)
@@ -85,6 +92,21 @@ class _Lowering:
         self._orders: dict[tuple[object, ...], Binary] = {}
         self._over: dict[tuple[object, ...], Binary] = {}
         self._exclusive: dict[int, set[int]] = {}
+
+    def check_size(self) -> None:
+        """Refuse what would take minutes to write, and far longer to solve."""
+        pairs = 0
+        for block, term in self.terms:
+            if isinstance(term, NoOverlap | Cumulative):
+                count = len(term.intervals)
+                pairs += count * (count - 1) // (2 if isinstance(term, NoOverlap) else 1)
+                if pairs > MOST_PAIRS:
+                    raise SolverError(
+                        f"'{term.name}' of {component(block)} has {count} intervals; the "
+                        f"MIP needs binaries for more than {MOST_PAIRS} pairs: fix the placement, "
+                        "or use a solver for constraint programming, such as cp-sat",
+                        solver="mip",
+                    )
 
     def lower(self) -> None:
         """Write every term."""

@@ -12,6 +12,7 @@ from parplan.errors import InputError
 from parplan.model.assignment_model import AssignmentModel as AssignmentModel
 from parplan.model.choices import Assignment
 from parplan.model.clock import Clock, Rounding
+from parplan.model.collection import no_collection
 from parplan.model.cp_bridge import bridge
 from parplan.model.demands import Demands
 from parplan.model.guards import check_guards
@@ -85,6 +86,10 @@ class ScheduleModel(RuleModel):
     ) -> None:
         super().__init__(rules, assignment)
         self.options = options or ModelOptions()
+        with no_collection():
+            self._build()
+
+    def _build(self) -> None:
         self.clock = Clock(self.options.tick, self.options.rounding)
         self.tick_s = self.problem.tick_s * self.options.tick
         self.horizon = self._horizon()

@@ -175,6 +175,14 @@ def test_a_time_without_bounds_is_refused_by_name() -> None:
         pass
 
 
+def test_a_resource_with_too_many_intervals_is_refused_by_name() -> None:
+    model, block = _model()
+    start = block.time("s", 0, 9)
+    block.cumulative("memory", [lasting("i", start, 1)] * 700, [1] * 700, 3)
+    with pytest.raises(SolverError, match=r"'memory' of 'rule'.*700 intervals"), lowered(model):
+        pass
+
+
 def test_a_deactivated_block_takes_its_terms_with_it() -> None:
     model, block = _model()
     items = _intervals(block, [3, 4])
