@@ -97,6 +97,7 @@ class Appsi(Adapter):
 
     def solve(self, model: Any, options: SolveOptions, *, warm: bool) -> Found:
         """Solve; options are those of HiGHS."""
+        import highspy
         from pyomo.contrib.appsi.base import TerminationCondition as Condition
 
         solver = self._solver()
@@ -111,7 +112,12 @@ class Appsi(Adapter):
             "mip_feasibility_tolerance": 1e-9,
             "primal_feasibility_tolerance": 1e-9,
         }
-        results = solver.solve(model)
+        try:
+            results = solver.solve(model)
+        finally:
+            # HiGHS keeps its threads, refuses any other number of them in the same process, and
+            # cannot use or end them in a forked one.
+            highspy.Highs.resetGlobalScheduler(True)
         ended = {
             Condition.optimal: Termination.OPTIMAL,
             Condition.infeasible: Termination.INFEASIBLE,

@@ -130,6 +130,16 @@ def test_a_model_above_the_licence_is_counted_and_refused(cls: type[MipSolver]) 
     assert found.limit in answer.message
 
 
+@pytest.mark.parametrize("here", [1, 2])
+def test_a_solve_in_this_process_leaves_the_next_its_number_of_threads(here: int) -> None:
+    model, _ = _machines(3, 3)
+    for workers in (here, 1, 2):
+        options = SolveOptions(time_limit_s=30, workers=workers)
+        answer = mip.solve_here(None, model, options, adapter=Highs.adapter, name="highs")
+        assert answer.termination is Termination.OPTIMAL, answer
+        assert Highs().solve(model, options).termination is Termination.OPTIMAL
+
+
 def test_a_warm_start_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     model, start = _machines(3, 3)
     taken = []
