@@ -1,8 +1,9 @@
 """Balancing a split: shift cuts until no device is late, judged without scheduling anything.
 
 A device is busy from the moment the first microbatch can reach its first block; so its estimate is
-that head plus its load. List schedules of a placement come close to the largest estimate, which
-makes it a good judge, and it costs microseconds.
+that head plus its load. And what its blocks save for their backward passes takes memory for as
+long as a microbatch is away: bytes times seconds, over the memory there is, is time as well. List
+schedules of a placement come close to the largest estimate, which costs microseconds.
 """
 
 from __future__ import annotations
@@ -18,34 +19,54 @@ from parplan.graph import Kind
 from parplan.search.placement import Placement, Placer
 from parplan.search.splits import shifted_cuts
 
+DETOUR = 2.0
+"""How much longer than unhindered microbatches are away in good schedules, roughly."""
+
+AWAY = frozenset({Kind.FORWARD, Kind.BACKWARD, Kind.BACKWARD_INPUT})
+
 
 @frozen(eq=False)
 class Estimator:
-    """Loads as arrays ``(blocks, devices)`` in ticks; inf where a block cannot run.
+    """Arrays over blocks and devices, in ticks and bytes; inf where a block cannot run.
 
     Attributes
     ----------
     loads
-        Of all microbatches.
-    forwards
-        Of one microbatch, forward only.
+        ``(blocks, devices)``, of all microbatches.
+    forwards, away
+        ``(blocks, devices)``, of one microbatch: forward alone, and forward with backward.
+    saved
+        ``(blocks,)``, bytes kept from a block's forward to its backward, of all microbatches.
+    parameters
+        ``(blocks,)``, bytes.
+    memories
+        ``(devices,)``, usable bytes.
     """
 
     loads: NDArray[np.float64]
     forwards: NDArray[np.float64]
-    rows: NDArray[np.int64]
+    away: NDArray[np.float64]
+    saved: NDArray[np.float64]
+    parameters: NDArray[np.float64]
+    memories: NDArray[np.float64]
 
     def estimate(self, row: NDArray[np.int64]) -> float:
-        """Return the largest head plus load over devices, plus a little for every other one.
+        """Return the largest estimate over devices, plus a little for every other one.
 
         The little (a thousandth of the mean square) lets moves count that do not touch the worst.
         """
-        loads = np.bincount(row, self.loads[self.rows, row], self.loads.shape[1])
-        forward = self.forwards[self.rows, row]
+        blocks, devices = self.loads.shape
+        rows = np.arange(blocks)
+        loads = np.bincount(row, self.loads[rows, row], devices)
+        forward = self.forwards[rows, row]
         before = np.cumsum(forward) - forward
-        heads = np.zeros_like(loads)
+        heads = np.zeros(devices)
         heads[row[::-1]] = before[::-1]
-        ends = heads + loads
+        stays = np.cumsum(self.away[rows, row][::-1])[::-1]
+        room = self.memories - np.bincount(row, self.parameters, devices)
+        held = np.bincount(row, self.saved * stays, devices) * DETOUR
+        waits = np.where(held > 0, held / np.maximum(room, 1.0), 0.0)
+        ends = np.maximum(heads + loads, waits)
         worst = float(ends.max())
         return worst + 1e-3 * float(np.square(ends).mean()) / max(worst, 1.0)
 
@@ -53,18 +74,44 @@ class Estimator:
 def make_estimator(placer: Placer) -> Estimator:
     """Return the estimator of a problem; O(operators x devices)."""
     problem = placer.problem
+    count = problem.workload.microbatches
     shape = (len(placer.blocks), len(problem.cluster.devices))
-    loads, forwards = np.full(shape, np.inf), np.full(shape, np.inf)
+    loads, forwards, away = (np.full(shape, np.inf) for _ in range(3))
     for block, row in enumerate(placer.loads):
         for device, load in row.items():
-            loads[block, device] = load * problem.workload.microbatches
-            forwards[block, device] = sum(
-                problem.ticks(o, problem.alternatives[o][placer.choices[o][device][0]], 0)
-                for o in placer.blocks.members[block]
-                if problem.graph.operators[o].kind is Kind.FORWARD
-                and problem.microbatches_of(o).start == 0
-            )
-    return Estimator(loads, forwards, np.arange(shape[0]))
+            loads[block, device] = load * count
+            forwards[block, device] = away[block, device] = 0.0
+            for o in placer.blocks.members[block]:
+                kind = problem.graph.operators[o].kind
+                if kind in AWAY and problem.microbatches_of(o).start == 0:
+                    alternative = problem.alternatives[o][placer.choices[o][device][0]]
+                    ticks = problem.ticks(o, alternative, 0)
+                    away[block, device] += ticks
+                    forwards[block, device] += ticks if kind is Kind.FORWARD else 0
+    memories = [
+        math.inf if d.usable_bytes is None else d.usable_bytes for d in problem.cluster.devices
+    ]
+    return Estimator(
+        loads,
+        forwards,
+        away,
+        _saved_bytes(placer) * count,
+        np.array(placer.parameter_bytes, dtype=float),
+        np.array(memories, dtype=float),
+    )
+
+
+def _saved_bytes(placer: Placer) -> NDArray[np.float64]:
+    """Return the bytes of one microbatch that each block's forward keeps for its backward."""
+    graph, blocks = placer.problem.graph, placer.blocks
+    saved = np.zeros(len(blocks))
+    for t, tensor in enumerate(graph.tensors):
+        producer = graph.producers[t]
+        if graph.operators[producer].kind is Kind.FORWARD and any(
+            graph.operators[c].kind is not Kind.FORWARD for c in graph.consumers[t]
+        ):
+            saved[blocks.block_of[producer]] += tensor.bytes
+    return saved
 
 
 def balance(

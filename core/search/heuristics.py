@@ -5,22 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from parplan.search.balance import balance, make_estimator
+import numpy as np
+
+from parplan.search.balance import Estimator, balance, make_estimator
 from parplan.search.earliest_finish import earliest_finish
 from parplan.search.evaluation import Candidate
 from parplan.search.improvement import evaluate, rule_portfolio
 from parplan.search.placement import Placement, Placer
 from parplan.search.splits import device_orders, split, stage_patterns
 
-MOST_CHUNKS = 8
-"""Most stages per device that splits are tried with."""
+MOST_SPLITS = 40
+"""Splits of how many patterns are scheduled at most."""
+
+FULL_PORTFOLIOS = 8
+"""Placements that are tried with every rule, before the rules that never win are left out."""
+
+FEW_RULES = 6
 
 BALANCE_STEPS = 4000
 """Steps of balancing a split: a tenth of a second."""
 
 
 def starting_placements(placer: Placer, seed: int = 0) -> Iterator[tuple[str, Placement]]:
-    """Yield (name, placement): one per device alone, contiguous splits, earliest finish."""
+    """Yield (name, placement): earliest finish, one device, then splits, most promising first.
+
+    Promising is what leaves no device late by its head and load; each split comes as balanced by
+    dynamic programming, and as annealed from there.
+    """
     found = earliest_finish(placer)
     if found is not None:
         yield "earliest finish", found
@@ -29,12 +40,19 @@ def starting_placements(placer: Placer, seed: int = 0) -> Iterator[tuple[str, Pl
     for kind_device in _one_per_kind(placer, everywhere):
         yield "one device", ((kind_device,) * len(placer.blocks),) * groups
     estimator = make_estimator(placer)
+    ranked: list[tuple[float, str, Placement]] = []
     for order in device_orders(placer):
-        for name, stages in stage_patterns(placer, order, MOST_CHUNKS):
+        for name, stages in stage_patterns(placer, order):
             placement = split(placer, stages)
             if placement is not None:
-                yield name, placement
-                yield f"{name}, balanced", balance(estimator, placement, BALANCE_STEPS, seed)
+                ranked.append((_estimate(estimator, placement), name, placement))
+    for _, name, placement in sorted(ranked)[:MOST_SPLITS]:
+        yield name, placement
+        yield f"{name}, balanced", balance(estimator, placement, BALANCE_STEPS, seed)
+
+
+def _estimate(estimator: Estimator, placement: Placement) -> float:
+    return estimator.estimate(np.array(placement[0], dtype=np.int64))
 
 
 def _one_per_kind(placer: Placer, devices: frozenset[int]) -> list[int]:
@@ -46,13 +64,22 @@ def _one_per_kind(placer: Placer, devices: frozenset[int]) -> list[int]:
 
 
 def first_candidates(placer: Placer, deadline: float) -> Iterator[tuple[str, Candidate]]:
-    """Yield the best schedule of each starting placement, until the deadline."""
+    """Yield the best schedule of each starting placement, until the deadline.
+
+    Rules come in the order in which they did well so far; placements after the first few are tried
+    with the best rules alone.
+    """
     rules = rule_portfolio()
-    nothing_yet = True
-    for name, placement in starting_placements(placer):
-        found = evaluate(placer, placement, rules, serial=nothing_yet)
-        if found is not None:
-            nothing_yet = False
-            yield name, found
-        if time.monotonic() > deadline and not nothing_yet:
+    wins = dict.fromkeys(range(len(rules)), 0)
+    found: Candidate | None = None
+    for number, (name, placement) in enumerate(starting_placements(placer)):
+        order = sorted(wins, key=lambda i: -wins[i])
+        tried = order if number < FULL_PORTFOLIOS else order[:FEW_RULES]
+        candidate = evaluate(placer, placement, [rules[i] for i in tried], serial=found is None)
+        if candidate is not None:
+            found = candidate
+            if candidate.rule in rules:
+                wins[rules.index(candidate.rule)] += 1
+            yield name, candidate
+        if time.monotonic() > deadline and found is not None:
             return

@@ -14,6 +14,10 @@ from parplan.search.placement import Placement, Placer
 MOST_ORDERS = 24
 """Device orders tried at most: all permutations of up to four kinds."""
 
+MOST_KINDS = 3
+MOST_LEGS = {1: 6, 2: 5, 3: 4}
+"""Longest word of legs by number of kinds; more kinds go one way only."""
+
 
 def device_orders(placer: Placer) -> list[tuple[int, ...]]:
     """Return orders of the devices: equal ones stay together, the kinds in every order.
@@ -37,23 +41,53 @@ def device_orders(placer: Placer) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(tuple(d for d in order if d in keep) for order in orders))
 
 
-def stage_patterns(
-    placer: Placer, order: Sequence[int], most_chunks: int
-) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield (name, device of each stage): one way, loops, V's, and loops inside each kind."""
+def stage_patterns(placer: Placer, order: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield (name, device of each stage) of the ways to lead a pipeline over the devices.
+
+    A way is a word of legs; a leg runs over all devices of one kind, there or back. One kind gives
+    one-way, looping and V-shaped pipelines; several kinds also what mixes them, such as one way
+    over the slow devices and a V over the fast ones.
+    """
     devices = placer.problem.cluster.devices
-    runs = [tuple(run) for _, run in itertools.groupby(order, key=lambda d: devices[d].kind)]
-    yield "one way", tuple(order)
-    for chunks in range(2, most_chunks + 1):
+    kinds = [tuple(run) for _, run in itertools.groupby(order, key=lambda d: devices[d].kind)]
+    seen: set[tuple[int, ...]] = set()
+    for word in _words(len(kinds)):
+        stages = tuple(
+            d for kind, back in word for d in (kinds[kind][::-1] if back else kinds[kind])
+        )
         # Stages of fewer than two blocks leave nothing to balance.
-        if 2 * chunks * len(order) > len(placer.blocks):
-            return
-        yield f"loop of {chunks}", tuple(order) * chunks
-        if chunks % 2 == 0:
-            legs = (tuple(order), tuple(reversed(order))) * (chunks // 2)
-            yield f"V of {chunks}", tuple(d for leg in legs for d in leg)
-        if len(runs) > 1:
-            yield f"inner loops of {chunks}", tuple(d for run in runs for d in run * chunks)
+        if stages in seen or (2 * len(stages) > len(placer.blocks) and len(word) > len(kinds)):
+            continue
+        seen.add(stages)
+        yield _name(word, [devices[kind[0]].kind for kind in kinds]), stages
+
+
+Leg = tuple[int, bool]
+"""(index of a kind, whether the leg runs backwards)."""
+
+
+def _words(kinds: int) -> Iterator[tuple[Leg, ...]]:
+    """Yield words of legs that use every kind, first there; short ones first."""
+    if kinds > MOST_KINDS:
+        yield tuple((kind, False) for kind in range(kinds))
+        return
+    for length in range(kinds, MOST_LEGS[kinds] + 1):
+        for row in itertools.product(range(kinds), repeat=length):
+            # The order of the kinds themselves is the caller's.
+            if list(dict.fromkeys(row)) != list(range(kinds)):
+                continue
+            repeated = [i for i in range(length) if row[i] in row[:i]]
+            for back in itertools.product((False, True), repeat=len(repeated)):
+                turned = dict(zip(repeated, back, strict=True))
+                yield tuple((kind, turned.get(i, False)) for i, kind in enumerate(row))
+
+
+def _name(word: Sequence[Leg], kinds: Sequence[str]) -> str:
+    if len(kinds) == 1:
+        return (
+            "one way" if len(word) == 1 else "legs " + "".join("<" if b else ">" for _, b in word)
+        )
+    return " ".join(f"{'<' if back else '>'}{kinds[kind]}" for kind, back in word)
 
 
 def split(placer: Placer, stages: Sequence[int]) -> Placement | None:

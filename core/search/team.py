@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 
 from parplan.search.evaluation import Candidate
 from parplan.search.improvement import State, candidate_of, improve, state_of
@@ -15,6 +15,11 @@ ROUND_S = 6.0
 
 CREW = 4
 """States that are kept from round to round."""
+
+APPLICANTS = 12
+TRIAL_S = 1.2
+"""How many starts get a short run first, since what a list schedule promises is rough, and how
+long that is."""
 
 
 def improved_by_team(
@@ -37,29 +42,41 @@ def improved_by_team(
     workers
         Runs at the same time.
     """
-    crew = sorted(starts, key=lambda c: c.makespan)[:CREW]
+    crew = _distinct(starts)[:APPLICANTS]
     best, turn = crew[0].makespan, 0
     while crew[0].makespan > target and (left := deadline - time.monotonic()) > 0.05:
-        share = left if executor is not None else left / workers
-        seconds = min(ROUND_S, share) if share < 1.5 * ROUND_S else ROUND_S
-        # Every other run goes on from the best; the others give the rest of the crew a chance.
-        chosen = [
-            crew[0 if (turn + i) % 2 == 0 else (turn + i) % len(crew)] for i in range(workers)
-        ]
-        runs: list[Callable[[], State]] = []
-        for i, candidate in enumerate(chosen):
-            arguments = (placer, state_of(candidate), seconds, seed + turn + i, target)
-            if executor is None:
-                runs.append(lambda a=arguments: improve(*a))  # type: ignore[misc]  # binds now
-            else:
-                future: Future[State] = executor.submit(improve, *arguments)
-                runs.append(future.result)
-        found = [candidate_of(placer, run()) for run in runs]
-        turn += workers
+        if turn == 0 and len(crew) > workers:
+            chosen, seconds = crew, min(TRIAL_S, 0.3 * left * workers / len(crew))
+        else:
+            # Every other run goes on from the best; the rest of the crew share the others.
+            chosen = [crew[0 if t % 2 == 0 else t % len(crew)] for t in range(turn, turn + workers)]
+            share = left if executor is not None else left / workers
+            seconds = min(ROUND_S, share) if share < 1.5 * ROUND_S else ROUND_S
+        states = _run(placer, chosen, executor, seconds, seed + turn, target)
+        turn += len(chosen)
+        found = [candidate_of(placer, state) for state in states]
         crew = _distinct([*crew, *(c for c in found if c is not None)])[:CREW]
         if crew[0].makespan < best:
             best = crew[0].makespan
             yield crew[0]
+
+
+def _run(
+    placer: Placer,
+    chosen: Sequence[Candidate],
+    executor: Executor | None,
+    seconds: float,
+    seed: int,
+    target: int,
+) -> list[State]:
+    """Return what becomes of each candidate after so many seconds of its own."""
+    states = [state_of(candidate) for candidate in chosen]
+    if executor is None:
+        return [improve(placer, s, seconds, seed + i, target) for i, s in enumerate(states)]
+    futures = [
+        executor.submit(improve, placer, s, seconds, seed + i, target) for i, s in enumerate(states)
+    ]
+    return [future.result() for future in futures]
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
