@@ -1,0 +1,1 @@
+"""Benchmarks of parplan: ``python -m benchmarks SUITE``; see docs/how-to/benchmarks.md."""

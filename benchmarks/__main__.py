@@ -1,0 +1,54 @@
+"""Command line of the benchmarks: one JSON object per line and case on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from benchmarks.runner import Selection, run_suite
+from parplan.errors import ParplanError
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--case", "pattern", default="*", metavar="GLOB", help="Only cases that match.")
+@click.option("--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds per case.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the public data.")
+@click.option(
+    "--plans",
+    type=click.Path(path_type=Path),
+    default=Path("build/benchmarks"),
+    show_default=True,
+    help="Where the plan behind each row is kept.",
+)
+@click.option("--short", is_flag=True, help="A few cases with a short limit each.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the rows here.")
+def main(
+    suite: str,
+    pattern: str,
+    time_limit: float | None,
+    data: Path | None,
+    plans: Path,
+    short: bool,
+    file: Path | None,
+) -> None:
+    """Run the cases of SUITE (spine), each in a fresh process, one after the other."""
+    rows = []
+    try:
+        for row in run_suite(suite, Selection(pattern, time_limit, data, plans, short)):
+            rows.append(json.dumps(row, allow_nan=False))
+            click.echo(rows[-1])
+            sys.stdout.flush()
+    except ParplanError as error:
+        raise click.ClickException(str(error)) from None
+    if file is not None:
+        file.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    if any(json.loads(row)["status"] in ("failed", "refused") for row in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")
