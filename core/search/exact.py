@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
+from collections.abc import Iterator
 from functools import cached_property
 
 import attrs
@@ -20,7 +22,7 @@ from parplan.contracts import (
     Termination,
 )
 from parplan.declarations import TimeLag
-from parplan.errors import PluginError, SolverError
+from parplan.errors import ParplanError, PluginError, SolverError
 from parplan.model.clock import Rounding
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
@@ -29,7 +31,7 @@ from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search.incumbent import Incumbent
-from parplan.search.infeasible import explain
+from parplan.search.infeasible import TRY_S, explain
 from parplan.ticks import ticks_up
 
 MOST_INTERVALS = 3000
@@ -117,25 +119,62 @@ def solve(
 ) -> None:
     """Solve the whole problem by the engine's solver, starting from the incumbent.
 
-    Objectives come one after another, each under what the ones before it reached.
+    Objectives come one after another, each under what the ones before it reached. Where a backend
+    fails or lies, the next one serves; what went wrong stands in ``incumbent.failures``.
 
     Raises
     ------
     InfeasibleError
-        If the solver proves that there is no schedule.
+        If a solver proves that there is no schedule, and no other one finds any.
     SolverError
-        If the solver failed and there is no incumbent.
+        If no solver served and there is no incumbent.
     PluginError
         If a constraint's code allows in the model what its ``violations`` refuses.
     """
-    solver = registry.solvers[engine.solver].value
+    claim: Solver | None = None
+    failed: SolverError | None = None
+    for solver in _backends(engine, registry):
+        until = deadline if claim is None else min(deadline, time.monotonic() + TRY_S)
+        try:
+            _solve_by(solver, rules, options, incumbent, until)
+        except _NoPlanError:
+            if claim is not None:
+                break  # two say so
+            claim = solver
+        except SolverError as error:
+            failed = failed or error
+            incumbent.fail(solver.name, str(error))
+        else:
+            break
+    if claim is not None:
+        if incumbent.schedule is None:
+            raise explain(rules, claim, options.workers, deadline)
+        incumbent.fail(claim.name, f"claimed no plan exists, refuted by {incumbent.found_by}")
+    elif failed is not None and incumbent.schedule is None:
+        raise failed
+
+
+def _backends(engine: Engine, registry: Registry) -> list[Solver]:
+    """Return the engine's solver and those that serve where it fails, or that are asked as well."""
+    names = dict.fromkeys([engine.solver, *(n for n in PREFERRED if n in registry.solvers)])
+    return [registry.solvers[name].value for name in names]
+
+
+class _NoPlanError(Exception):
+    """A solver says that there is no plan, and no incumbent refutes it."""
+
+
+def _solve_by(
+    solver: Solver, rules: Rules, options: SearchOptions, incumbent: Incumbent, deadline: float
+) -> None:
+    """Solve by one backend, one objective after another."""
     for level in range(len(rules.objectives)):
         if level == 0 and incumbent.gap <= options.gap:
             continue  # already proven; later objectives are not
         left = deadline - time.monotonic()
         if left <= 0:
             return
-        stage = _Stage(rules, solver, level, incumbent, options.workers, deadline)
+        stage = _Stage(rules, solver, level, incumbent)
         answer = stage.run(attrs.evolve(options, time_limit_s=left))
         if answer.termination is not Termination.OPTIMAL:
             return
@@ -150,11 +189,7 @@ class _Stage:
         solver: Solver,
         level: int,
         incumbent: Incumbent,
-        workers: int,
-        deadline: float,
     ) -> None:
-        self.workers = workers
-        self.deadline = deadline
         self.rules = rules
         self.solver = solver
         self.level = level
@@ -168,14 +203,22 @@ class _Stage:
         start = None
         if self.incumbent.schedule is not None:
             start = model.warm_start(self.incumbent.schedule)
-        answer = self.solver.solve(
-            model.pyomo,
-            SolveOptions(options.time_limit_s, options.gap, options.workers, options.seed),
-            start,
-            self._report(model),
-        )
+        limits = SolveOptions(options.time_limit_s, options.gap, options.workers, options.seed)
+        with self._guarded():
+            answer = self.solver.solve(model.pyomo, limits, start, self._report(model))
         self._judge(answer, model, lossless=self._is_lossless(factor))
         return answer
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever a backend raises, or its values lead to, is its failure."""
+        try:
+            yield
+        except ParplanError:
+            raise
+        except Exception as error:
+            message = f"raised {type(error).__name__}: {error}"
+            raise SolverError(message, solver=self.solver.name) from error
 
     def _build(self, factor: int, rounding: Rounding) -> ScheduleModel:
         horizon = None
@@ -236,31 +279,29 @@ class _Stage:
             self._take(answer, model, name)
             raise KeyboardInterrupt
         if answer.termination is Termination.INFEASIBLE:
-            self._refuse(name)
-            return
-        if answer.termination in (Termination.REFUSED, Termination.FAILED):
-            self.incumbent.tell(name, answer.message)
-            if not answer.values and self.incumbent.schedule is None:
-                raise SolverError(answer.message or "failed", solver=answer.solver)
-        self._take(answer, model, name)
+            if self.incumbent.schedule is None:
+                raise _NoPlanError
+            raise SolverError(
+                "claims that there is no plan, which the incumbent refutes", solver=answer.solver
+            )
+        if not self._take(answer, model, name):
+            raise SolverError("gave a schedule that breaks the rules", solver=answer.solver)
         optimal = answer.termination is Termination.OPTIMAL
         bound = self._value(model, answer.objective if optimal else answer.bound)
         if bound is not None and lossless and self.level == 0 and math.isfinite(bound):
             self.incumbent.add_bounds([Bound(bound, "problem", name, claimed=True)])
+        if answer.termination in (Termination.REFUSED, Termination.FAILED):
+            raise SolverError(answer.message or "failed", solver=answer.solver)
 
-    def _refuse(self, name: str) -> None:
-        if self.incumbent.schedule is not None:
-            self.incumbent.tell(name, "claims that there is no plan, which the incumbent refutes")
-            return
-        raise explain(self.rules, self.solver, self.workers, self.deadline)
-
-    def _take(self, answer: Answer, model: ScheduleModel, name: str) -> None:
+    def _take(self, answer: Answer, model: ScheduleModel, name: str) -> bool:
+        """Offer the answer's schedule; return whether nothing speaks against the answer."""
         if not answer.values:
-            return
-        schedule = model.extract(answer.values)
+            return True
+        with self._guarded():
+            schedule = model.extract(answer.values)
         refused = len(self.incumbent.rejected)
         if self.incumbent.offer(schedule, name):
-            return
+            return True
         hatches = {c.name for c in self.rules.escape_hatches}
         for _, violation in self.incumbent.rejected[refused:]:
             if violation.rule in hatches:
@@ -270,6 +311,7 @@ class _Stage:
                     plugin=violation.rule,
                     hook="violations",
                 )
+        return len(self.incumbent.rejected) == refused
 
 
 def _times(rules: Rules) -> list[int]:

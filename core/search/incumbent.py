@@ -28,6 +28,8 @@ class Incumbent:
         (seconds, value, found by) of each improvement.
     rejected
         (found by, first violation) of each schedule that the check refused.
+    failures
+        (stage, message) of everything that went wrong without ending the search.
     """
 
     def __init__(self, rules: Rules, report: Report | None = None) -> None:
@@ -37,6 +39,7 @@ class Incumbent:
         self.found_by = ""
         self.history: list[tuple[float, float, str]] = []
         self.rejected: list[tuple[str, Violation]] = []
+        self.failures: list[tuple[str, str]] = []
         self.bounds: list[Bound] = []
         self.started = time.monotonic()
         self._report = report
@@ -58,8 +61,14 @@ class Incumbent:
             return False
         self.schedule, self.values, self.found_by = schedule, values, found_by
         self.history.append((self.seconds, values[0], found_by))
+        self._drop_refuted()
         self.tell(found_by)
         return True
+
+    def fail(self, stage: str, message: str) -> None:
+        """Take note of what went wrong in a stage, and tell it."""
+        self.failures.append((stage, message))
+        self.tell(stage, message)
 
     def _is_better(self, values: Sequence[float]) -> bool:
         for objective, new, old in zip(self.rules.objectives, values, self.values, strict=True):
@@ -71,14 +80,19 @@ class Incumbent:
     def add_bounds(self, bounds: Sequence[Bound]) -> None:
         """Take note of bounds on the first objective.
 
-        A solver's bound beyond the incumbent cannot be true: it is told and dropped.
+        A bound beyond the incumbent, now or later, cannot be true: it is told and dropped.
         """
-        for bound in bounds:
-            if bound.scope == "problem" and bound.claimed and self._contradicts(bound):
-                self.tell("bound", f"{bound.source} claims {bound.value:g}, which is refuted")
-                continue
-            self.bounds.append(bound)
+        self.bounds.extend(bounds)
+        self._drop_refuted()
         self.tell("bound")
+
+    def _drop_refuted(self) -> None:
+        """Drop bounds of the problem that the incumbent refutes."""
+        refuted = [b for b in self.bounds if b.scope == "problem" and self._contradicts(b)]
+        for bound in refuted:
+            self.bounds.remove(bound)
+            message = f"its bound of {bound.value:g} is refuted by a plan of {self.values[0]:g}"
+            self.fail(bound.source, message)
 
     def _contradicts(self, bound: Bound) -> bool:
         if self.schedule is None:

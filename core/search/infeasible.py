@@ -11,8 +11,9 @@ from parplan.contracts import SolveOptions, Solver, Termination
 from parplan.declarations import Resource
 from parplan.errors import InfeasibleError
 from parplan.model.schedule_model import ScheduleModel
-from parplan.problem import Problem
+from parplan.problem import Alternative, Problem
 from parplan.rules import Declared, Rules
+from parplan.search.coupling import refute_edges
 
 TRY_S = 8.0
 """Seconds for one question to a solver while a conflict is narrowed down."""
@@ -22,11 +23,13 @@ PRECISION = 0.01
 
 
 def refute(problem: Problem, rules: Rules) -> None:
-    """Raise InfeasibleError if counting bytes shows that no plan exists; linear in alternatives.
+    """Raise InfeasibleError if a quick look shows that no plan exists.
 
-    Every operator must fit some device by itself; and parameters and outputs of the graph, each of
-    which is on some device at the end, must fit all memories together.
+    Every tensor must have a way from its producer to each reader. Every operator must fit some
+    device by itself; and parameters and outputs of the graph, each of which is on some device at
+    the end, must fit all memories together.
     """
+    refute_edges(problem, rules)
     memories = [d.usable_bytes for d in problem.cluster.devices]
     if not any(c.name == "memory" for c in rules.constraints):
         return
@@ -48,6 +51,8 @@ def refute(problem: Problem, rules: Rules) -> None:
     for t, tensor in enumerate(graph.tensors):
         producer = graph.producers[t]
         for m in problem.microbatches_of(producer) if tensor.output else ():
+            if not _takes_time(problem, rules, producer, m):
+                continue  # its output may be there for no time at all
             outputs += min(problem.tensor_bytes(t, mode, m) or 0 for mode in modes[producer])
     need = sum(parameters.values()) + outputs
     if need > room:
@@ -64,19 +69,21 @@ def _refute_operators(problem: Problem, rules: Rules, memories: Sequence[int | N
     graph = problem.graph
     for operator, rows in enumerate(rules.allowed):
         best: tuple[int, int, int] | None = None
-        cache: dict[int, int] = {}
+        cache: dict[int, tuple[int, int]] = {}
         for row in rows:
             alternative = problem.alternatives[operator][row]
             mode = alternative.mode
             if mode not in cache:
                 cache[mode] = _least_bytes(problem, operator, mode)
-            device = min(alternative.devices, key=lambda d: memories[d] or 0)
-            room = memories[device]
-            if room is None or cache[mode] <= room:
+            need, held = cache[mode]
+            if _takes_time_in(problem, operator, alternative):
+                need += held
+            rooms = [(room, d) for d in alternative.devices if (room := memories[d]) is not None]
+            if not rooms or need <= min(rooms)[0]:
                 break
-            short = cache[mode] - room
-            if best is None or short < best[0]:
-                best = (short, device, cache[mode])
+            room, device = min(rooms)
+            if best is None or need - room < best[0]:
+                best = (need - room, device, need)
         else:
             assert best is not None  # rules.allowed is never empty
             name = problem.cluster.devices[best[1]].name
@@ -88,14 +95,23 @@ def _refute_operators(problem: Problem, rules: Rules, memories: Sequence[int | N
             )
 
 
-def _least_bytes(problem: Problem, operator: int, mode: int) -> int:
-    """Return the bytes that one run needs on its device: parameters, tensors and workspace."""
+def _least_bytes(problem: Problem, operator: int, mode: int) -> tuple[int, int]:
+    """Return bytes of parameters, and of tensors and workspace while it runs, in one run."""
     graph = problem.graph
-    scale = min(problem.workload.scales, default=1.0)
-    need = sum(graph.parameter_bytes(operator, mode).values())
-    need += graph.operators[operator].modes[mode].workspace_bytes
-    need += int(sum(graph.writes(operator, mode).values()) * scale)
-    return need
+    parameters = sum(graph.parameter_bytes(operator, mode).values())
+    scale = min(problem.workload.scale(m) for m in problem.microbatches_of(operator))
+    held = graph.operators[operator].modes[mode].workspace_bytes
+    return parameters, held + int(sum(graph.writes(operator, mode).values()) * scale)
+
+
+def _takes_time_in(problem: Problem, operator: int, alternative: Alternative) -> bool:
+    """Return whether every run takes time; for no time nothing is held but parameters."""
+    return all(problem.ticks(operator, alternative, m) for m in problem.microbatches_of(operator))
+
+
+def _takes_time(problem: Problem, rules: Rules, operator: int, microbatch: int) -> bool:
+    alternatives = (problem.alternatives[operator][row] for row in rules.allowed[operator])
+    return all(problem.ticks(operator, a, microbatch) for a in alternatives)
 
 
 def _gib(amount: float) -> str:

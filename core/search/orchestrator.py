@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import parplan
 from parplan.contracts import Report, Strategy
-from parplan.errors import LimitError
+from parplan.errors import LimitError, ParplanError
 from parplan.options import SearchOptions
 from parplan.plans import Bound, Plan
 from parplan.problem import Problem
@@ -66,12 +68,40 @@ def search(
     except KeyboardInterrupt:
         notes["interrupted"] = True
     if incumbent.schedule is None:
-        why = "Ctrl-C" if notes["interrupted"] else f"the limit of {options.time_limit_s:g} s"
-        refused = "".join(f"; {r['message']}" for r in incumbent.rejections()[:1])
-        raise LimitError(
-            f"{why} came before any plan was found{refused}; give more time with --time-limit"
-        )
+        raise LimitError(_why_no_plan(rules, engine, incumbent, deadline, notes))
     return _plan(problem, rules, options, engine, incumbent, notes)
+
+
+def _why_no_plan(
+    rules: Rules,
+    engine: exact.Engine,
+    incumbent: Incumbent,
+    deadline: float,
+    notes: Mapping[str, Any],
+) -> str:
+    """Say why the search has ended without any plan."""
+    refused = "".join(f"; {r['message']}" for r in incumbent.rejections()[:1])
+    if notes["interrupted"]:
+        return f"Ctrl-C came before any plan was found{refused}"
+    if engine.exact or time.monotonic() > deadline:
+        limit = deadline - incumbent.started
+        return (
+            f"the limit of {limit:g} s came before any plan was found{refused}; give more time "
+            "with --time-limit"
+        )
+    problem = rules.problem
+    for operator, rows in enumerate(rules.allowed):
+        if all(len(problem.alternatives[operator][row].devices) > 1 for row in rows):
+            name = problem.graph.operators[operator].name
+            return (
+                f"list schedules place operators on single devices, but '{name}' runs on groups "
+                f"only; the whole model, {engine.intervals} intervals, can be solved up to "
+                f"{exact.MOST_INTERVALS}: ask for a solver, e.g. --solver cp-sat"
+            )
+    return (
+        f"list schedules found no plan that fits{refused}; where no solver proves that there is "
+        "none, one may exist: loosen memory or placement, or ask for a solver with --solver"
+    )
 
 
 def _search(
@@ -86,22 +116,42 @@ def _search(
 ) -> None:
     """Fill the incumbent; every stage stops when the gap is closed."""
     refute(problem, rules)
-    incumbent.add_bounds(first_bounds(problem, rules))
     placer = Placer(problem, rules, find_blocks(problem, rules))
     limit = options.time_limit_s
     first_share = FIRST_SHARE if not engine.exact else 0.1
     candidates: list[Candidate] = []
-    for name, candidate in first_candidates(placer, incumbent.started + first_share * limit):
-        candidates.append(candidate)
-        if candidate.makespan == min(c.makespan for c in candidates):
-            incumbent.offer(Finisher(placer).finish(candidate), name)
+    with _contained("first schedules", incumbent):
+        for name, candidate in first_candidates(placer, incumbent.started + first_share * limit):
+            candidates.append(candidate)
+            if candidate.makespan == min(c.makespan for c in candidates):
+                incumbent.offer(Finisher(placer).finish(candidate), name)
+    with _contained("bounds", incumbent):
+        incumbent.add_bounds(first_bounds(problem, rules))
     if is_pipeline(placer):
         until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
-        _baselines(placer, rules, registry, options, incumbent, candidates, until, deadline, notes)
+        with _contained("baselines", incumbent):
+            _baselines(
+                placer, rules, registry, options, incumbent, candidates, until, deadline, notes
+            )
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
-        exact.solve(rules, registry, options, engine, incumbent, deadline)
+        with _contained(engine.solver, incumbent):
+            exact.solve(rules, registry, options, engine, incumbent, deadline)
     elif candidates and incumbent.gap > options.gap:
-        _improve(placer, candidates, registry, options, incumbent, deadline)
+        with _contained("local search", incumbent):
+            _improve(placer, candidates, registry, options, incumbent, deadline)
+
+
+@contextlib.contextmanager
+def _contained(stage: str, incumbent: Incumbent) -> Iterator[None]:
+    """Let no fault of a stage lose a plan that is already there; say what it was."""
+    try:
+        yield
+    except ParplanError:
+        raise
+    except Exception as error:
+        if incumbent.schedule is None:
+            raise
+        incumbent.fail(stage, f"ended by {type(error).__name__}: {error}")
 
 
 def _improve(
@@ -117,14 +167,25 @@ def _improve(
     target = _target(placer.problem, incumbent, options)
     factory = registry.executors.get("processes")
     executor = factory.value.create(options.workers) if factory and options.workers > 1 else None
-    try:
+
+    def run(crew: Executor | None) -> None:
         for candidate in improved_by_team(
-            placer, starts, executor, options.workers, deadline, options.seed, target
+            placer, starts, crew, options.workers, deadline, options.seed, target
         ):
+            starts.append(candidate)
             incumbent.offer(Finisher(placer).finish(candidate), "local search")
-    finally:
-        if executor is not None:
+
+    if executor is not None:
+        try:
+            run(executor)
+        except Exception as error:  # noqa: BLE001  # a worker died, or a plugin cannot be sent
+            message = f"workers failed ({type(error).__name__}: {error}); goes on without them"
+            incumbent.fail("local search", message)
+        else:
+            return
+        finally:
             executor.shutdown(wait=False, cancel_futures=True)
+    run(None)
 
 
 def _baselines(
@@ -229,6 +290,7 @@ def _plan(
                 "workers": options.workers,
                 "seed": options.seed,
             },
+            "failures": [{"stage": stage, "message": text} for stage, text in incumbent.failures],
             "history": [list(row) for row in incumbent.history],
             "rejected": incumbent.rejections(),
             "bounds": [
