@@ -103,7 +103,7 @@ def test_installed_plugin_given_again_counts_once(install: Install) -> None:
 
 def test_none_means_nothing() -> None:
     registry = load_registry([plugin(parplan_constraints=lambda: None)], installed=False)
-    assert registry == load_registry(installed=False)
+    assert registry.constraints == load_registry(installed=False).constraints
 
 
 @pytest.mark.parametrize(
