@@ -6,6 +6,7 @@ import math
 import random
 import time
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -281,3 +282,9 @@ def test_no_bound_is_above_the_shortest_schedule_of_drawn_problems(problem: Prob
         fixed = {(int(o), problem.workload.group(int(k))): int(a) for o, k, a in rows}
         for bound in bounds_for_assignment(problem, rules_of(problem), fixed):
             assert bound.value <= best_known.makespan * problem.tick_s, bound
+
+
+def test_fine_ticks_lose_nothing_of_a_bound_on_whole_numbers() -> None:
+    # Three microbatches of 2 s in a row, in ticks of a picosecond: exactly the makespan.
+    fine = attrs.evolve(free([{"fast": 2.0}, {"slow": 7.0}], [], 3), tick_s=1e-12)
+    assert best(fine) == 21_000_000_000_000 * 1e-12

@@ -19,9 +19,6 @@ from parplan.search.bounds.slots import staggered_bound
 from parplan.search.bounds.usage import find_usage
 from parplan.search.bounds.warm_up import warm_up_bound
 
-ROUNDING = 1e-9
-"""Part of a bound that is given up for floating-point sums, before it is rounded up to ticks."""
-
 
 def combinatorial_bounds(problem: Problem, rules: Rules) -> tuple[Bound, ...]:
     """Return lower bounds of the makespan in seconds, best first, scope ``"problem"``.
@@ -62,7 +59,7 @@ def _bounds(
 
 def _whole(ticks: float) -> int:
     """Return a bound in whole ticks: a makespan is one, so it may be rounded up."""
-    return math.ceil(ticks * (1 - ROUNDING) - 1e-6)
+    return math.ceil(ticks - 1e-6)
 
 
 def _all(windows: Windows) -> Iterator[tuple[str, float]]:

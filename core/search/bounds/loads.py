@@ -15,7 +15,7 @@ from attrs import frozen
 
 from parplan.errors import SolverError
 from parplan.search.bounds.instance import Array
-from parplan.search.bounds.one_machine import preemptive_bound
+from parplan.search.bounds.one_machine import ROUNDING, preemptive_bound
 from parplan.search.bounds.usage import Index, Usage
 
 CLASSES = 200
@@ -59,14 +59,15 @@ def find_prices(usage: Usage, capacities: Array, least: float) -> Prices | None:
 def load_bound(usage: Usage, prices: Prices) -> float:
     """Return the bound of all subsets of items by head and tail: head + load + tail."""
     paid = usage.cost(prices.values)
-    return preemptive_bound(usage.heads, paid, usage.tails) - prices.held
+    return preemptive_bound(usage.heads, paid, usage.tails) - prices.held * (1 + ROUNDING)
 
 
 def idle_bound(usage: Usage, prices: Prices, capacities: Array, least: float) -> float:
     """Return the bound of the whole load, with each resource idle at first and at last."""
     idle = np.minimum(idle_times(usage, len(capacities)), least)
     paid = float(usage.cost(prices.values).sum())
-    return paid - prices.held + float((prices.values[: len(capacities)] * capacities) @ idle)
+    apart = float((prices.values[: len(capacities)] * capacities) @ idle)
+    return (paid + apart) * (1 - ROUNDING) - prices.held * (1 + ROUNDING)
 
 
 def idle_times(usage: Usage, count: int) -> Array:

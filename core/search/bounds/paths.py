@@ -9,6 +9,7 @@ from attrs import frozen
 
 from parplan.errors import InfeasibleError
 from parplan.search.bounds.instance import Arc, Array, Instance, is_step
+from parplan.search.bounds.one_machine import secured
 
 
 @frozen(eq=False)
@@ -188,5 +189,5 @@ def operator_series(windows: Windows) -> float:
             rows = [c for c, k in enumerate(columns) if k.group == group]
             if rows:
                 around = windows.heads[o][rows].min(axis=0) + windows.tails[o][rows].min(axis=0)
-                best = max(best, float((around + last).min()))
+                best = max(best, secured(float((around + last).min()), last))
     return best

@@ -6,6 +6,7 @@ import math
 
 from parplan.search.bounds.forced import Activity
 from parplan.search.bounds.memory import Hold, Reach, comparable
+from parplan.search.bounds.one_machine import secured
 
 
 def staggered_bound(holds: list[Hold], machine: list[Activity], reach: Reach, room: float) -> float:
@@ -36,4 +37,5 @@ def staggered_bound(holds: list[Hold], machine: list[Activity], reach: Reach, ro
     head = min(h.activity.head for h in mine)
     tail = min(h.activity.tail for h in mine)
     used = range(1, min(slots, count) + 1)
-    return head + tail + min(length / s + (s - 1) / 2 * stagger for s in used)
+    spread = min(length / s + (s - 1) / 2 * stagger for s in used)
+    return secured(head + tail + spread, spread)

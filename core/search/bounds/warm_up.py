@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from parplan.search.bounds.forced import Activity
 from parplan.search.bounds.instance import Array
 from parplan.search.bounds.memory import Hold, Reach, Task, comparable
+from parplan.search.bounds.one_machine import secured
 from parplan.search.bounds.paths import Windows
 
 TASKS = 400
@@ -102,7 +103,8 @@ def _bound(side: Side, room: float) -> float:
     """Return the largest ``t + work that must come after t + least tail`` over all t."""
     total, tail = float(side.ticks @ side.counts), float(side.tails.min())
     times = np.unique(np.concatenate([side.heads, side.ends]))
-    return max(float(t) + total - _early(side, float(t), room) for t in times) + tail
+    best = max(float(t) + total - _early(side, float(t), room) for t in times) + tail
+    return secured(best, [best], side.ticks)
 
 
 def _early(side: Side, t: float, room: float) -> float:
