@@ -10,7 +10,7 @@ from parplan.checking import check_schedule
 from parplan.contracts import Answer, SolveOptions, Termination
 from parplan.declarations import Declaration
 from parplan.errors import InfeasibleError
-from parplan.model.schedule_model import ScheduleModel
+from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.plugins.solvers import cp_sat, mip
 from parplan.problem import Problem
 from parplan.registry import Registry
@@ -41,13 +41,15 @@ def with_declared(problem: Problem, registry: Registry, extra: Iterable[Declarat
     return evolve(rules, declared=(*rules.declared, *(Declared("drawn", e) for e in extra)))
 
 
-def optimum(rules: Rules, solve: Solve, time_limit_s: float = 60.0) -> int | None:
+def optimum(
+    rules: Rules, solve: Solve, time_limit_s: float = 60.0, options: ModelOptions | None = None
+) -> int | None:
     """Return the proven least makespan in ticks; None if there is no schedule.
 
     The schedule is checked, and its makespan is the model's.
     """
     try:
-        model = ScheduleModel(rules)
+        model = ScheduleModel(rules, options)
     except InfeasibleError:
         return None
     answer = solve(model, SolveOptions(time_limit_s=time_limit_s, workers=1))
