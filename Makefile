@@ -58,7 +58,7 @@ smoke: $(DIST)/.built
 
 benchmarks-short: $(VENV)/.dev
 	mkdir -p "$(OUT)"
-	$(BIN)/python -m benchmarks spine --short --json "$(OUT)/spine.json" \
+	$(BIN)/python -m benchmarks spine --short --json "$(OUT)/spine.json" --plans "$(OUT)/plans" \
 	  $(if $(PARPLAN_DATA),--data "$(PARPLAN_DATA)")
 
 clean:
