@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import attrs
@@ -39,6 +39,9 @@ MOST_INTERVALS = 3000
 
 MOST_MIP_TICKS = 20_000
 """Longest horizon of a MIP in model ticks: its rows multiply times by it, at 1e-6 tolerance."""
+
+UPPER_SHARE = 0.6
+"""Part of the time for finding schedules where ticks are coarse; the rest goes to the bound."""
 
 PREFERRED = ("cp-sat", "highs")
 LIST = "list"
@@ -176,7 +179,7 @@ def _solve_by(
             return
         stage = _Stage(rules, solver, level, incumbent)
         answer = stage.run(attrs.evolve(options, time_limit_s=left))
-        if answer.termination is not Termination.OPTIMAL:
+        if answer.termination is not Termination.OPTIMAL or not stage.lossless:
             return
 
 
@@ -198,16 +201,41 @@ class _Stage:
 
     def run(self, options: SearchOptions) -> Answer:
         """Return the solver's answer, after the incumbent and the bounds have heard of it."""
-        factor = self._factor()
-        model = self._build(factor, Rounding.UP)
+        begun = time.monotonic()
+        share = 1.0 if self.lossless else UPPER_SHARE
+        model = self._build(Rounding.UP)
         start = None
         if self.incumbent.schedule is not None:
             start = model.warm_start(self.incumbent.schedule)
-        limits = SolveOptions(options.time_limit_s, options.gap, options.workers, options.seed)
-        with self._guarded():
-            answer = self.solver.solve(model.pyomo, limits, start, self._report(model))
-        self._judge(answer, model, lossless=self._is_lossless(factor))
+        answer = self._solve(model, options, options.time_limit_s * share, start)
+        self._judge(answer, model)
+        left = options.time_limit_s - (time.monotonic() - begun)
+        if not self.lossless and self.level == 0 and left > 0:
+            self._bound_from_below(options, left)
         return answer
+
+    def _solve(
+        self,
+        model: ScheduleModel,
+        options: SearchOptions,
+        seconds: float,
+        start: Mapping[str, float] | None = None,
+    ) -> Answer:
+        limits = SolveOptions(seconds, options.gap, options.workers, options.seed)
+        with self._guarded():
+            return self.solver.solve(model.pyomo, limits, start, self._report(model))
+
+    def _bound_from_below(self, options: SearchOptions, seconds: float) -> None:
+        """Bound the problem by a model whose coarse times are rounded down."""
+        model = self._build(Rounding.DOWN)
+        answer = self._solve(model, options, seconds)
+        optimal = answer.termination is Termination.OPTIMAL
+        self._add_bound(answer, self._value(model, answer.objective if optimal else answer.bound))
+
+    def _add_bound(self, answer: Answer, bound: float | None) -> None:
+        if bound is not None and self.level == 0 and math.isfinite(bound):
+            name = f"{answer.solver} {answer.version}".strip()
+            self.incumbent.add_bounds([Bound(bound, "problem", name, claimed=True)])
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -220,13 +248,16 @@ class _Stage:
             message = f"raised {type(error).__name__}: {error}"
             raise SolverError(message, solver=self.solver.name) from error
 
-    def _build(self, factor: int, rounding: Rounding) -> ScheduleModel:
+    def _build(self, rounding: Rounding) -> ScheduleModel:
         horizon = None
         schedule = self.incumbent.schedule
         if schedule is not None and self.rules.objectives[0].name == "makespan":
             horizon = schedule.makespan
+            if not self.lossless and rounding is Rounding.UP:
+                # Coarse times are longer: leave room for the incumbent itself.
+                horizon += self.factor * (len(schedule.tasks) + len(schedule.transfers))
         only = attrs.evolve(self.rules, objectives=(self.objective,))
-        model = ScheduleModel(only, ModelOptions(factor, rounding, horizon))
+        model = ScheduleModel(only, ModelOptions(self.factor, rounding, horizon))
         for before, value in zip(self.rules.objectives, self.incumbent.values, strict=False):
             if before is self.objective:
                 break
@@ -243,10 +274,13 @@ class _Stage:
         """Greatest common divisor of all times: a model tick that loses nothing."""
         return math.gcd(*_times(self.rules)) or 1
 
-    def _is_lossless(self, factor: int) -> bool:
-        return self._granule % factor == 0
+    @property
+    def lossless(self) -> bool:
+        """Whether every time is a whole number of model ticks."""
+        return self._granule % self.factor == 0
 
-    def _factor(self) -> int:
+    @cached_property
+    def factor(self) -> int:
         """Model tick in ticks: the granule, or coarser where a MIP could not tell ticks apart."""
         horizon = max(_times(self.rules)) * self.rules.problem.task_count
         if self.incumbent.schedule is not None:
@@ -273,7 +307,7 @@ class _Stage:
 
         return tell
 
-    def _judge(self, answer: Answer, model: ScheduleModel, *, lossless: bool) -> None:
+    def _judge(self, answer: Answer, model: ScheduleModel) -> None:
         name = f"{answer.solver} {answer.version}".strip()
         if answer.termination is Termination.INTERRUPTED:
             self._take(answer, model, name)
@@ -287,9 +321,9 @@ class _Stage:
         if not self._take(answer, model, name):
             raise SolverError("gave a schedule that breaks the rules", solver=answer.solver)
         optimal = answer.termination is Termination.OPTIMAL
-        bound = self._value(model, answer.objective if optimal else answer.bound)
-        if bound is not None and lossless and self.level == 0 and math.isfinite(bound):
-            self.incumbent.add_bounds([Bound(bound, "problem", name, claimed=True)])
+        if self.lossless:
+            bound = self._value(model, answer.objective if optimal else answer.bound)
+            self._add_bound(answer, bound)
         if answer.termination in (Termination.REFUSED, Termination.FAILED):
             raise SolverError(answer.message or "failed", solver=answer.solver)
 
