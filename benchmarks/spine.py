@@ -156,13 +156,15 @@ def overhead_case(count: int, context: Context) -> Outcome:
 def _planned(found: Plan, registry: Registry) -> Outcome:
     """Return a plan beside the best hand-made schedule that the search compared it with."""
     rows: list[dict[str, Any]] = list(found.provenance.get("baselines", ()))
-    made = [row for row in rows if row.get("value") is not None]
-    best = min(made, key=lambda row: float(row["value"]), default=None)
+    made = [row for row in rows if row["makespan_s"] is not None]
+    best = min(made, key=lambda row: float(row["makespan_s"]), default=None)
     return Outcome(
         plan=found,
         registry=registry,
-        reference=None if best is None else float(best["value"]),
-        reference_source=None if best is None else f"best hand-made schedule: {best['name']}",
+        reference=None if best is None else float(best["makespan_s"]),
+        reference_source=None
+        if best is None
+        else f"best hand-made schedule: {best['name']} on the {best['split']} split",
         details={"baselines": rows},
     )
 
