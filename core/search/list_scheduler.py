@@ -121,7 +121,6 @@ class ListScheduler:
         needs, ends, slack, queue_of = self._needs, self._ends, self._slack, self._queue
         strict = self._strict
         arrived = 0
-        void: dict[int, list[int]] = {}
         while events:
             now = events[0][0]
             while events and events[0][0] == now:
@@ -142,10 +141,14 @@ class ListScheduler:
                 for b in self._frees[event]:
                     left[b] -= 1
                     if left[b] == 0:
-                        # A hold between operators in no order: over before it could begin.
                         allocator = network.buffers[b].allocator
                         if starts[allocator] < 0:
-                            void.setdefault(allocator, []).append(b)
+                            # A hold between operators in no order, over before it could begin.
+                            need = dict(needs[allocator])
+                            for r, amount in self._buffers[b]:
+                                need[r] -= amount
+                            needs = [*needs[:allocator], [*need.items()], *needs[allocator + 1 :]]
+                            dirty.add(queue_of[allocator])
                             continue
                         for r, amount in self._buffers[b]:
                             level[r] -= amount
@@ -170,9 +173,6 @@ class ListScheduler:
                     heapq.heappop(heap)
                     for r, amount in needs[activity]:
                         level[r] += amount
-                    for b in void.pop(activity, ()):
-                        for r, amount in self._buffers[b]:
-                            level[r] -= amount
                     starts[activity] = now
                     done += 1
                     heapq.heappush(events, (now + durations[activity], activity))
