@@ -57,7 +57,10 @@ class Estimator:
         """
         blocks, devices = self.loads.shape
         rows = np.arange(blocks)
-        loads = np.bincount(row, self.loads[rows, row], devices)
+        own = self.loads[rows, row]
+        if not np.isfinite(own).all():
+            return math.inf
+        loads = np.bincount(row, own, devices)
         forward = self.forwards[rows, row]
         before = np.cumsum(forward) - forward
         heads = np.zeros(devices)
