@@ -32,6 +32,8 @@ def starting_placements(placer: Placer, seed: int = 0) -> Iterator[tuple[str, Pl
     Promising is what leaves no device late by its head and load; each split comes as balanced by
     dynamic programming, and as annealed from there.
     """
+    if not all(placer.devices_of):
+        return  # some block runs on no single device: on groups only, or nowhere as a whole
     found = earliest_finish(placer)
     if found is not None:
         yield "earliest finish", found
