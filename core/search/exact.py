@@ -22,7 +22,7 @@ from parplan.contracts import (
     Termination,
 )
 from parplan.declarations import TimeLag
-from parplan.errors import ParplanError, PluginError, SolverError
+from parplan.errors import PluginError, SolverError
 from parplan.model.clock import Rounding
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
@@ -242,7 +242,7 @@ class _Stage:
         """Whatever a backend raises, or its values lead to, is its failure."""
         try:
             yield
-        except ParplanError:
+        except (PluginError, SolverError):
             raise
         except Exception as error:
             message = f"raised {type(error).__name__}: {error}"

@@ -11,7 +11,6 @@ from parplan.workload import Workload
 from tests.strategies import clusters
 
 
-
 @st.composite
 def pipeline_graphs(draw: st.DrawFn, most_blocks: int = 5) -> Graph:
     """Blocks of forward and backward, perhaps with weight passes, optimizer, skips and outputs."""
