@@ -121,8 +121,10 @@ def _solve(usage: Usage, capacities: Array, least: float) -> Array:
             )
         columns = np.arange(start, model.getNumCol(), dtype=np.int32)
         model.addRow(1.0, 1.0, len(columns), columns, np.ones(len(columns)))
+    # Its threads are one pool per process, and a model that asks for another number is refused:
+    # here after whoever used HiGHS before, and in a fork after this.
+    highspy.Highs.resetGlobalScheduler(True)
     model.run()
-    # Its threads are one pool per process: left at one, HiGHS in a fork would refuse two.
     highspy.Highs.resetGlobalScheduler(True)
     duals = np.zeros(2 * count)
     status = model.getModelStatus()
