@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import multiprocessing
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,8 @@ from parplan.contracts import (
     Solver,
     Termination,
 )
-from parplan.errors import InfeasibleError, LimitError, SolverError
+from parplan.errors import LimitError, SolverError
 from parplan.graph import Mode
-from parplan.hardware import Cluster
 from parplan.plan_file import load_plan
 from parplan.plans import Plan
 from parplan.problem import Problem
@@ -151,7 +149,7 @@ def test_gangs_alone_are_solved_exactly(registry: Registry) -> None:
 
 
 def test_gangs_alone_under_list_schedules_say_what_serves(registry: Registry) -> None:
-    with pytest.raises(LimitError, match="'o0' runs on groups only.*--solver cp-sat"):
+    with pytest.raises(LimitError, match=r"'o0' runs on groups only.*--solver cp-sat"):
         api.plan(_gangs_only(), registry=registry, solver="list", time_limit_s=30.0)
 
 
@@ -258,3 +256,182 @@ def test_workers_that_die_are_done_without(
     assert check_plan(plan, registry) == ()
     assert BrokenProcessPool.__name__ in _failures(plan)
     assert "goes on without them" in _failures(plan)
+
+
+# -- the command line, in a process of its own -----------------------------------------------------
+
+JOBS = """
+name: jobs
+model:
+  operators:
+{operators}
+  tensors:
+{tensors}
+cluster:
+  devices: [{{name: "m{{}}", count: {machines}, kind: machine}}]
+  switches: [hub]
+  links:
+{links}
+workload: {{microbatches: 1}}
+objectives: [makespan]
+"""
+"""A job shop: machines are devices, transfers take no time."""
+
+
+def _job_shop(folder: Path, jobs: int = 15, machines: int = 10) -> Path:
+    operators, tensors = [], []
+    for j in range(jobs):
+        for k in range(machines):
+            machine = (5 * j + k * (1 if j % 2 else machines - 1)) % machines
+            seconds = 1 + (j * 37 + k * 53 + j * k * 11) % 89
+            operators.append(
+                f"    - {{name: j{j}.{k}, modes: [{{groups: [[m{machine}]], "
+                f"seconds: {{machine: {seconds}}}}}]}}"
+            )
+            if k:
+                tensors.append(
+                    f"    - {{name: t{j}.{k}, producer: j{j}.{k - 1}, consumers: [j{j}.{k}]}}"
+                )
+    path = folder / "jobs.yaml"
+    links = [
+        f"    - {{source: m{k}, target: hub, bandwidth: inf, two_way: true, capacity: null}}"
+        for k in range(machines)
+    ]
+    parts = ("\n".join(rows) for rows in (operators, tensors, links))
+    filled = dict(zip(("operators", "tensors", "links"), parts, strict=True))
+    path.write_text(JOBS.format(machines=machines, **filled))
+    return path
+
+
+def test_a_killed_solver_leaves_a_checked_plan(tmp_path: Path, registry: Registry) -> None:
+    def kill(news: Progress) -> None:
+        if news.stage == "cp-sat" and not news.message:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    spec = _job_shop(tmp_path)
+    known = attrs.evolve(registry, solvers={"cp-sat": registry.solvers["cp-sat"]})
+    plan = api.plan(spec, registry=known, time_limit_s=20.0, report=kill)
+    assert check_plan(plan, registry) == ()
+    assert plan.provenance["seconds"] < 18
+    assert "killed from outside (SIGKILL" in _failures(plan)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SPECS.glob("*.yaml")))
+def test_one_second_gives_a_checked_plan_of_every_example(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    code = main(["plan", str(SPECS / name), "--time-limit", "1", "-q", "-o", str(target)])
+    assert code == 0, capfd.readouterr().err
+    assert main(["check", str(target)]) == 0
+
+
+class _Running:
+    """``parplan plan`` in a process of its own; ``alive`` is held open by all its descendants."""
+
+    def __init__(self, spec: Path, target: Path, *options: str) -> None:
+        self.alive, held = os.pipe()
+        command = [sys.executable, "-m", "parplan", "plan", str(spec), "-o", str(target), *options]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            pass_fds=(held,),
+            # Pytest, or a shell's background job, may ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        os.close(held)
+        self.told = ""
+
+    def wait_for(self, word: str) -> None:
+        """Read what it tells until a word comes."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.told += line
+            if word in line:
+                return
+        pytest.fail(f"ended without '{word}':\n{self.told}")
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C as a terminal does, and return the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        _, rest = self.process.communicate(timeout=30)
+        self.told += rest
+        return self.process.returncode
+
+    def all_gone(self) -> bool:
+        ended, _, _ = select.select([self.alive], [], [], 10)
+        os.close(self.alive)
+        return bool(ended)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spec", "solver", "word"),
+    [
+        ("gnmt-training.yaml", "list", "incumbent"),
+        ("gnmt-training.yaml", "list", "local search"),
+        ("jobs", "cp-sat", "cp-sat"),
+    ],
+    ids=["list search", "local search by workers", "cp-sat"],
+)
+def test_ctrl_c_saves_the_plan_and_leaves_no_process(
+    spec: str, solver: str, word: str, tmp_path: Path, registry: Registry
+) -> None:
+    path = _job_shop(tmp_path) if spec == "jobs" else SPECS / spec
+    target = tmp_path / "plan.json"
+    running = _Running(path, target, "--solver", solver, "--time-limit", "10")
+    running.wait_for(word)
+    begun = time.monotonic()
+    assert running.interrupt() == 130
+    assert time.monotonic() - begun < 5
+    assert f"the best plan so far is in '{target}'" in running.told
+    assert "Traceback" not in running.told
+    assert check_plan(load_plan(target), registry) == ()
+    assert running.all_gone()
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_search(tmp_path: Path) -> None:
+    running = _Running(
+        SPECS / "gnmt-training.yaml",
+        tmp_path / "plan.json",
+        "--solver",
+        "list",
+        "--time-limit",
+        "10",
+    )
+    running.wait_for("local search")
+    running.process.kill()
+    running.process.communicate(timeout=30)
+    assert running.all_gone()
+
+
+NO_ROUTE = """
+name: apart
+model:
+  operators:
+    - {name: first, modes: [{groups: [[left]], seconds: {"*": 1}}]}
+    - {name: second, modes: [{groups: [[right]], seconds: {"*": 1}}]}
+  tensors:
+    - {name: carried, producer: first, consumers: [second], bytes: 1 MB}
+cluster:
+  devices: [{name: left, kind: a}, {name: right, kind: a}]
+workload: {microbatches: 2}
+"""
+
+
+@pytest.mark.parametrize("solver", ["list", "cp-sat"])
+def test_operators_without_a_route_are_named(
+    solver: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(NO_ROUTE)
+    assert main(["plan", str(spec), "-o", str(tmp_path / "plan.json"), "--solver", solver]) == 3
+    told = capfd.readouterr().err
+    assert "'carried' cannot get from operator 'first' to 'second'" in told
+    assert "add a link" in told
+    assert not (tmp_path / "plan.json").exists()

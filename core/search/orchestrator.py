@@ -168,6 +168,8 @@ def _improve(
     factory = registry.executors.get("processes")
     executor = factory.value.create(options.workers) if factory and options.workers > 1 else None
 
+    incumbent.tell("local search")
+
     def run(crew: Executor | None) -> None:
         for candidate in improved_by_team(
             placer, starts, crew, options.workers, deadline, options.seed, target
