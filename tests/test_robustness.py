@@ -28,7 +28,7 @@ from parplan.contracts import (
     Solver,
     Termination,
 )
-from parplan.errors import LimitError, SolverError
+from parplan.errors import InfeasibleError, LimitError, SolverError
 from parplan.graph import Mode
 from parplan.plan_file import load_plan
 from parplan.plans import Plan
@@ -228,6 +228,18 @@ def test_a_fault_of_a_later_stage_keeps_the_plan(
         "failures"
     ]
     assert any("ended by ZeroDivisionError" in n.message for n in news)
+
+
+def test_a_proof_against_a_plan_that_is_there_is_dropped(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refute(*_: object) -> Any:
+        raise InfeasibleError("no plan exists")
+
+    monkeypatch.setattr(orchestrator, "first_bounds", refute)
+    plan = api.plan(_unsolved(), registry=registry, solver="cp-sat", time_limit_s=20.0)
+    assert plan.status == "optimal"
+    assert "ended by InfeasibleError: no plan exists" in _failures(plan)
 
 
 def test_a_fault_before_any_plan_is_not_hidden(

@@ -22,7 +22,7 @@ from parplan.contracts import (
     Termination,
 )
 from parplan.declarations import TimeLag
-from parplan.errors import PluginError, SolverError
+from parplan.errors import InfeasibleError, PluginError, SolverError
 from parplan.model.clock import Rounding
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
@@ -135,12 +135,14 @@ def solve(
         If a constraint's code allows in the model what its ``violations`` refuses.
     """
     claim: Solver | None = None
+    reason: BaseException | None = None
     failed: SolverError | None = None
     for solver in _backends(engine, registry):
         until = deadline if claim is None else min(deadline, time.monotonic() + TRY_S)
         try:
             _solve_by(solver, rules, options, incumbent, until)
-        except _NoPlanError:
+        except _NoPlanError as error:
+            reason = reason or error.__cause__
             if claim is not None:
                 break  # two say so
             claim = solver
@@ -151,7 +153,10 @@ def solve(
             break
     if claim is not None:
         if incumbent.schedule is None:
-            raise explain(rules, claim, options.workers, deadline)
+            explained = explain(rules, claim, options.workers, deadline)
+            if explained.conflict == ("routes",) and isinstance(reason, InfeasibleError):
+                raise reason  # it names the operators
+            raise explained
         incumbent.fail(claim.name, f"claimed no plan exists, refuted by {incumbent.found_by}")
     elif failed is not None and incumbent.schedule is None:
         raise failed
@@ -203,7 +208,13 @@ class _Stage:
         """Return the solver's answer, after the incumbent and the bounds have heard of it."""
         begun = time.monotonic()
         share = 1.0 if self.lossless else UPPER_SHARE
-        model = self._build(Rounding.UP)
+        try:
+            model = self._build(Rounding.UP)
+        except InfeasibleError as error:  # windows and choices alone leave nothing
+            if self.incumbent.schedule is None:
+                raise _NoPlanError from error
+            message = f"its model refuses the plan that is there: {error}"
+            raise SolverError(message, solver=self.solver.name) from error
         start = None
         if self.incumbent.schedule is not None:
             start = model.warm_start(self.incumbent.schedule)

@@ -204,7 +204,7 @@ def _smallest(
         low, high = high, high * 2
     if feasible(_with_capacity(rules, declared, resource.capacity + high)) is not True:
         return None
-    while high - low > PRECISION * high:
+    while high - low > PRECISION * high and high > 1e-9 * max(resource.capacity, 1.0):
         middle = (low + high) / 2
         answer = feasible(_with_capacity(rules, declared, resource.capacity + middle))
         if answer is None:

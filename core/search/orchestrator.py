@@ -12,7 +12,7 @@ from typing import Any
 
 import parplan
 from parplan.contracts import Report, Strategy
-from parplan.errors import LimitError, ParplanError
+from parplan.errors import InputError, LimitError, PluginError
 from parplan.options import SearchOptions
 from parplan.plans import Bound, Plan
 from parplan.problem import Problem
@@ -146,10 +146,9 @@ def _contained(stage: str, incumbent: Incumbent) -> Iterator[None]:
     """Let no fault of a stage lose a plan that is already there; say what it was."""
     try:
         yield
-    except ParplanError:
-        raise
     except Exception as error:
-        if incumbent.schedule is None:
+        # A plugin or an option at fault is the user's to mend; a proof against a plan is wrong.
+        if incumbent.schedule is None or isinstance(error, PluginError | InputError):
             raise
         incumbent.fail(stage, f"ended by {type(error).__name__}: {error}")
 
