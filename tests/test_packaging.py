@@ -99,7 +99,7 @@ def test_data_files_are_in_the_package_data() -> None:
         path
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix not in {".py", ".pyc"}
+        if path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__"
     }
     assert packed == tree
 

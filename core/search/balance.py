@@ -98,23 +98,10 @@ def make_estimator(placer: Placer) -> Estimator:
         loads,
         forwards,
         away,
-        _saved_bytes(placer) * count,
+        np.array(placer.saved_bytes, dtype=float) * count,
         np.array(placer.parameter_bytes, dtype=float),
         np.array(memories, dtype=float),
     )
-
-
-def _saved_bytes(placer: Placer) -> NDArray[np.float64]:
-    """Return the bytes of one microbatch that each block's forward keeps for its backward."""
-    graph, blocks = placer.problem.graph, placer.blocks
-    saved = np.zeros(len(blocks))
-    for t, tensor in enumerate(graph.tensors):
-        producer = graph.producers[t]
-        if graph.operators[producer].kind is Kind.FORWARD and any(
-            graph.operators[c].kind is not Kind.FORWARD for c in graph.consumers[t]
-        ):
-            saved[blocks.block_of[producer]] += tensor.bytes
-    return saved
 
 
 def balance(

@@ -127,14 +127,20 @@ def _best_split(
     note = "no contiguous split fits the devices"
     for order in orders:
         stages = _stages(order, shape)
-        # Where the balanced split does not fit memory, the uniform one may.
-        for placement in (split(placer, stages), uniform_split(placer, stages)):
+        # What balances load alone may not fit memory: leave room for more and more microbatches.
+        for in_flight in (0, shape.devices // 2, shape.devices, 2 * shape.devices):
+            placement = split(placer, stages, in_flight)
             found = None if placement is None else _try(placer, recipe, shape, placement)
             if isinstance(found, str):
                 note = found
             elif found is not None:
                 starts.append(found)
                 break
+        else:
+            placement = uniform_split(placer, stages)
+            found = None if placement is None else _try(placer, recipe, shape, placement)
+            if isinstance(found, Candidate):
+                starts.append(found)
     if not starts:
         return Baseline(recipe.name, "best", chunks, None, note)
 

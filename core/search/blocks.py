@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import networkx as nx
 from attrs import frozen
+from networkx.utils.union_find import UnionFind
 
 from parplan.declarations import Together
 from parplan.problem import Problem
@@ -36,7 +36,7 @@ def find_blocks(problem: Problem, rules: Rules) -> Blocks:
     one module (forward, backward, optimizer). O(operators + declarations).
     """
     graph = problem.graph
-    union: nx.utils.UnionFind[int] = nx.utils.UnionFind(range(len(graph.operators)))
+    union: UnionFind[int] = UnionFind(range(len(graph.operators)))
     for _, together in rules.of(Together):
         if together.what == "devices":
             union.union(*(graph.operator_index[name] for name in together.operators))

@@ -214,7 +214,7 @@ def _is_acyclic(count: int, tensors: Sequence[Tensor], names: Sequence[str]) -> 
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(count))
     graph.add_edges_from((index[t.producer], index[c]) for t in tensors for c in t.consumers)
-    return nx.is_directed_acyclic_graph(graph)
+    return bool(nx.is_directed_acyclic_graph(graph))
 
 
 def _merge_tensors(

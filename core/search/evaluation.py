@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
 from attrs import frozen
 
 from parplan.contracts import Strategy
@@ -12,7 +13,7 @@ from parplan.pipeline import Pass, PassKind, PipelineShape
 from parplan.schedule import Schedule
 from parplan.search.coarsening import Coarse, coarsen
 from parplan.search.coupling import check_modes
-from parplan.search.list_scheduler import ListScheduler, serial_arcs
+from parplan.search.list_scheduler import Deadlock, ListScheduler, arcs_of, serial_arcs
 from parplan.search.network import Network, build_network, check_capacities
 from parplan.search.placement import Placement, Placer, single_operators
 from parplan.search.priorities import (
@@ -23,6 +24,7 @@ from parplan.search.priorities import (
     profile,
     window_arcs,
 )
+from parplan.search.tables import Whole
 
 
 @frozen(eq=False)
@@ -52,7 +54,7 @@ class Candidate:
     """A schedule of a prepared placement, with its makespan in ticks and how it came about."""
 
     prepared: Prepared
-    starts: Sequence[int]
+    starts: Whole
     makespan: int
     how: str
     rule: PriorityRule | None = None
@@ -120,7 +122,7 @@ def _stages(
     ends: dict[int, list[tuple[int, int]]] = {}
     for operator in range(len(coarse.members)):
         if coarse.problem.microbatches_of(operator).start == 0:
-            head = shared.heads[network.task_index[operator, 0]]
+            head = int(shared.heads[network.task_index[operator, 0]])
             ends.setdefault(chunk_of[operator], []).append((head, operator))
     return [(min(ends[c])[1], max(ends[c])[1]) for c in sorted(ends)]
 
@@ -129,10 +131,8 @@ def schedule_by_rule(prepared: Prepared, rule: PriorityRule) -> Candidate | None
     """Return the list schedule of a rule; None if it runs into a deadlock (memory)."""
     network = prepared.network
     arcs = window_arcs(network, prepared.profile, rule, prepared.stages)
-    starts = prepared.scheduler.run(
-        priorities(network, prepared.profile, rule, prepared.chunk_of), arcs
-    )
-    if not isinstance(starts, list):
+    starts = prepared.scheduler.run(priorities(prepared.profile, rule, prepared.chunk_of), arcs)
+    if isinstance(starts, Deadlock):
         return None
     return Candidate(prepared, starts, prepared.scheduler.makespan(starts), "list schedule", rule)
 
@@ -142,9 +142,9 @@ def schedule_serially(prepared: Prepared) -> Candidate | None:
     network = prepared.network
     rule = PriorityRule(slope=0.0)
     starts = prepared.scheduler.run(
-        priorities(network, prepared.profile, rule, prepared.chunk_of), serial_arcs(network)
+        priorities(prepared.profile, rule, prepared.chunk_of), serial_arcs(network)
     )
-    if not isinstance(starts, list):
+    if isinstance(starts, Deadlock):
         return None
     return Candidate(prepared, starts, prepared.scheduler.makespan(starts), "serial schedule")
 
@@ -157,8 +157,8 @@ def schedule_by_recipe(
     None if the recipe deadlocks or does not fit memory.
     """
     arcs = recipe_arcs(prepared, recipe.orders(shape), fused=recipe.fused_backward)
-    starts = prepared.scheduler.run([float(h) for h in prepared.profile.heads], arcs)
-    if not isinstance(starts, list):
+    starts = prepared.scheduler.run(prepared.profile.heads.astype(float), arcs_of(arcs))
+    if isinstance(starts, Deadlock):
         return None
     return Candidate(prepared, starts, prepared.scheduler.makespan(starts), recipe.name)
 
@@ -244,20 +244,21 @@ class Finisher:
         prepared = candidate.prepared
         coarse = prepared.coarse
         fine = build_network(coarse.fine, self.placer.rules, coarse.fine_assignment)
-        tasks = coarse.expand(prepared.network, candidate.starts)
-        moves = coarse.expand_transfers(prepared.network, candidate.starts)
+        given = candidate.starts.tolist()
+        tasks = coarse.expand(prepared.network, given)
+        moves = coarse.expand_transfers(prepared.network, given)
         starts = [tasks[key] for key in fine.tasks]
         starts += [moves[t, m, target] for t, m, _, target in fine.transfers]
         return fine, starts
 
 
-def tighten(network: Network, starts: Sequence[int]) -> Sequence[int]:
+def tighten(network: Network, starts: list[int]) -> list[int]:
     """Return starts no later than these, with the same order of tasks on each unit resource.
 
     The starts given come back where starting early would not fit memory.
     """
     scheduler = ListScheduler(network)
-    arcs = []
+    arcs: list[tuple[int, int]] = []
     rows: dict[int, list[int]] = {}
     for task in range(len(network.tasks)):
         for r, _ in network.amounts[task]:
@@ -266,7 +267,7 @@ def tighten(network: Network, starts: Sequence[int]) -> Sequence[int]:
     for row in rows.values():
         row.sort(key=lambda i: (starts[i], i))
         arcs += pairwise(row)
-    found = scheduler.run([float(s) for s in starts], arcs)
-    if isinstance(found, list) and scheduler.makespan(found) <= scheduler.makespan(starts):
-        return found
+    found = scheduler.run(np.asarray(starts, dtype=float), arcs_of(arcs))
+    if not isinstance(found, Deadlock) and scheduler.makespan(found) <= scheduler.makespan(starts):
+        return [int(start) for start in found]
     return starts

@@ -29,9 +29,12 @@ EAGER = 100.0
 TEMPERATURE = 0.006
 """How much worse, relatively, a step may be at the start with a chance of 1/e."""
 
-RULE_SHARE = 0.9
-"""Part of the steps that change the rule and leave the placement, which costs a tenth of a new
+RULE_SHARE = 0.98
+"""Part of the steps that change the rule and leave the placement, which costs a hundredth of a new
 one: both get about as much time."""
+
+RULES_PER_PLACEMENT = 12
+"""Rules that a new placement is tried with: all of them cost less than making it ready."""
 
 
 @frozen
@@ -192,7 +195,8 @@ def step_anywhere(placer: Placer, current: Candidate, random_: random.Random) ->
     placement = near_placement(placer, current.prepared.placement, random_)
     if placement is None:
         return None
-    rules = [rule, near_rule(rule, len(current.prepared.stages), random_)]
+    stages = len(current.prepared.stages)
+    rules = [rule, *(near_rule(rule, stages, random_) for _ in range(RULES_PER_PLACEMENT))]
     return evaluate(placer, placement, rules, split_weights=current.prepared.split_weights)
 
 

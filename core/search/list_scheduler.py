@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
+import numpy as np
 from attrs import frozen
 
 from parplan.search.network import Network
+from parplan.search.tables import Real, Rows, Tables, Whole, make_tables
 
-NO_QUEUE = -1
+PLAIN = 400
+"""Up to this many activities the plain form is used, which has nothing to load."""
+
+Arcs = tuple[Whole, Whole]
+"""(before, after): ``after[i]`` starts when ``before[i]`` has ended."""
+
+NO_ARCS: Arcs = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+def arcs_of(pairs: Iterable[tuple[int, int]]) -> Arcs:
+    """Return (before, after) pairs as arrays."""
+    table = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
 
 
 @frozen
@@ -22,15 +37,15 @@ class Deadlock:
 
     Attributes
     ----------
-    activities
-        Some that were ready.
+    activity
+        One that was ready; -1 if there was none.
     resource
-        Index of the resource that stopped the first of them.
+        Index of the resource that it lacked; -1 if there is none.
     done
         How many activities had been started.
     """
 
-    activities: tuple[int, ...]
+    activity: int
     resource: int
     done: int
 
@@ -38,60 +53,14 @@ class Deadlock:
 class ListScheduler:
     """A network made ready for many runs with different priorities.
 
-    One run costs O(activities x log + starts tried); a 1,500-activity pipeline about 10 ms.
+    One run costs O(activities x log + starts tried).
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        count = len(network)
-        needs: list[dict[int, float]] = [dict(amounts) for amounts in network.amounts]
-        self._frees: list[list[int]] = [[] for _ in range(count)]
-        self._left = []
-        for b, buffer in enumerate(network.buffers):
-            need = needs[buffer.allocator]
-            for r, amount in buffer.amounts:
-                need[r] = need.get(r, 0.0) + amount
-            self._left.append(len(buffer.releasers))
-            for releaser in buffer.releasers:
-                self._frees[releaser].append(b)
-        # Resources that can never be full need no bookkeeping.
-        total = [network.levels[r] for r in range(len(network.capacities))]
-        for need in needs:
-            for r, amount in need.items():
-                total[r] += amount
-        binding = {r for r, t in enumerate(total) if t > network.capacities[r]}
-        self._needs = [[(r, a) for r, a in need.items() if r in binding] for need in needs]
-        self._ends = [[(r, a) for r, a in amounts if r in binding] for amounts in network.amounts]
-        self._buffers = [[(r, a) for r, a in b.amounts if r in binding] for b in network.buffers]
-        self._waiting = [0] * count
-        for arcs in network.successors:
-            for after, _ in arcs:
-                self._waiting[after] += 1
-        self._slack = [c * (1 + 1e-12) for c in network.capacities]
-        self._make_queues()
+        self.tables = make_tables(network)
 
-    def _make_queues(self) -> None:
-        """Put activities that compete for one unit resource into one queue."""
-        network, count = self.network, len(self.network)
-        unit = network.capacities
-        self._queue = [
-            next((r for r, _ in network.amounts[i] if unit[r] == 1), NO_QUEUE) for i in range(count)
-        ]
-        self._strict: set[int] = set()
-        if network.problem.cluster.fifo:
-            pairs: dict[tuple[int, int], int] = {}
-            for t, (_, _, source, target) in enumerate(network.transfers):
-                key = pairs.setdefault((source, target), len(network.capacities) + len(pairs))
-                self._queue[len(network.tasks) + t] = key
-            self._strict = set(pairs.values())
-        self._watchers: list[set[int]] = [set() for _ in network.capacities]
-        for i in range(count):
-            for r, _ in self._needs[i]:
-                self._watchers[r].add(self._queue[i])
-
-    def run(
-        self, priority: Sequence[float], arcs: Iterable[tuple[int, int]] = ()
-    ) -> list[int] | Deadlock:
+    def run(self, priority: Real | Sequence[float], arcs: Arcs = NO_ARCS) -> Whole | Deadlock:
         """Return the start of each activity in ticks, or the deadlock that was met.
 
         Parameters
@@ -99,118 +68,155 @@ class ListScheduler:
         priority
             Of each activity; lower goes first.
         arcs
-            Further (before, after) pairs: ``after`` starts when ``before`` has ended.
+            Further arcs.
         """
-        network = self.network
-        durations, successors = network.durations, network.successors
-        count = len(network)
-        waiting, left = self._waiting.copy(), self._left.copy()
-        further: dict[int, list[int]] = {}
-        for before, after in arcs:
-            further.setdefault(before, []).append(after)
-            waiting[after] += 1
-        ready_at = list(network.releases)
-        starts = [-1] * count
-        level = list(network.levels)
-        queues: dict[int, list[tuple[float, int]]] = {q: [] for q in set(self._queue)}
-        dirty: set[int] = set()
-        # Events: (time, activity) for an end, (time, activity + count) for becoming ready.
-        events = [(ready_at[i], i + count) for i in range(count) if waiting[i] == 0]
-        heapq.heapify(events)
-        done = 0
-        needs, ends, slack, queue_of = self._needs, self._ends, self._slack, self._queue
-        strict = self._strict
-        arrived = 0
-        while events:
-            now = events[0][0]
-            while events and events[0][0] == now:
-                _, event = heapq.heappop(events)
-                if event >= count:
-                    activity = event - count
-                    q = queue_of[activity]
-                    rank: float = priority[activity]
-                    if q in strict:
-                        arrived += 1
-                        rank = arrived
-                    heapq.heappush(queues[q], (rank, activity))
-                    dirty.add(q)
-                    continue
-                for r, amount in ends[event]:
-                    level[r] -= amount
-                    dirty |= self._watchers[r]
-                for b in self._frees[event]:
-                    left[b] -= 1
-                    if left[b] == 0:
-                        allocator = network.buffers[b].allocator
-                        if starts[allocator] < 0:
-                            # A hold between operators in no order, over before it could begin.
-                            need = dict(needs[allocator])
-                            for r, amount in self._buffers[b]:
-                                need[r] -= amount
-                            needs = [*needs[:allocator], [*need.items()], *needs[allocator + 1 :]]
-                            dirty.add(queue_of[allocator])
-                            continue
-                        for r, amount in self._buffers[b]:
-                            level[r] -= amount
-                            dirty |= self._watchers[r]
-            while dirty:
-                q = dirty.pop()
-                heap = queues[q]
-                passed: list[tuple[float, int]] = []
-                while heap:
-                    item = heap[0]
-                    activity = item[1]
-                    blocked = -1
-                    for r, amount in needs[activity]:
-                        if level[r] + amount > slack[r]:
-                            blocked = r
-                            break
-                    if blocked >= 0:
-                        if blocked == q or q in strict:
-                            break
-                        passed.append(heapq.heappop(heap))
-                        continue
-                    heapq.heappop(heap)
-                    for r, amount in needs[activity]:
-                        level[r] += amount
-                    starts[activity] = now
-                    done += 1
-                    heapq.heappush(events, (now + durations[activity], activity))
-                    for after, delay in successors[activity]:
-                        time = now + delay
-                        if time > ready_at[after]:
-                            ready_at[after] = time
-                        waiting[after] -= 1
-                        if waiting[after] == 0:
-                            heapq.heappush(events, (max(ready_at[after], now), after + count))
-                    for after in further.get(activity, ()):
-                        time = now + durations[activity]
-                        if time > ready_at[after]:
-                            ready_at[after] = time
-                        waiting[after] -= 1
-                        if waiting[after] == 0:
-                            heapq.heappush(events, (max(ready_at[after], now), after + count))
-                for item in passed:
-                    heapq.heappush(heap, item)
-        if done == count:
-            return starts
-        stuck = tuple(item[1] for heap in queues.values() for item in heap)
-        return Deadlock(stuck[:8], self._blocker(stuck, level), done)
+        urgency = np.asarray(priority, dtype=float)
+        if len(self.network) <= PLAIN:
+            found = run_plainly(self.tables, urgency, *arcs)
+        else:
+            from parplan.search.kernel import run_compiled
 
-    def _blocker(self, stuck: Sequence[int], level: Sequence[float]) -> int:
-        for activity in stuck:
-            for r, amount in self._needs[activity]:
-                if level[r] + amount > self._slack[r]:
-                    return r
+            found = run_compiled(self.tables, urgency, *arcs)
+        starts, done, stuck, resource = found
+        return starts if done == len(starts) else Deadlock(stuck, resource, done)
+
+    def makespan(self, starts: Whole | Sequence[int]) -> int:
+        """Return the end of the last task."""
+        count = len(self.network.tasks)
+        return int((np.asarray(starts)[:count] + self.tables.durations[:count]).max())
+
+
+def run_plainly(
+    tables: Tables, priority: Real, before: Whole, after: Whole
+) -> tuple[Whole, int, int, int]:
+    """Return (starts, how many were started, an activity that is stuck, the resource it lacks).
+
+    The compiled form makes the same decisions; see ``kernel.run_compiled`` for the parameters.
+    """
+    return _PlainRun(tables, priority, before, after).run()
+
+
+class _PlainRun:
+    """One run, in plain Python."""
+
+    def __init__(self, tables: Tables, priority: Real, before: Whole, after: Whole) -> None:
+        self.t = tables
+        self.priority = priority.tolist()
+        self.durations = tables.durations.tolist()
+        self.count = len(self.durations)
+        self.arcs = _pairs(tables.arcs)
+        self.needs = _pairs(tables.needs)
+        self.ends = _pairs(tables.ends)
+        self.buffers = _pairs(tables.buffers)
+        self.frees = _pairs(tables.frees)
+        self.watchers = _pairs(tables.watchers)
+        self.waiting = tables.waiting.tolist()
+        self.left = tables.left.tolist()
+        self.level = tables.levels.tolist()
+        self.limits = tables.limits.tolist()
+        self.ready_at = tables.releases.tolist()
+        self.further: dict[int, list[int]] = {}
+        for one, two in zip(before.tolist(), after.tolist(), strict=True):
+            self.further.setdefault(one, []).append(two)
+            self.waiting[two] += 1
+        self.starts = [-1] * self.count
+        self.queues: list[list[tuple[float, int]]] = [[] for _ in tables.gate]
+        self.dirty: set[int] = set()
+        self.arrived = 0
+        # (time, activity) is an end, (time, activity + count) becoming ready.
+        self.events = [
+            (self.ready_at[i], i + self.count) for i in range(self.count) if not self.waiting[i]
+        ]
+        heapq.heapify(self.events)
+
+    def run(self) -> tuple[Whole, int, int, int]:
+        """Go through all instants at which something ends or becomes ready."""
+        while self.events:
+            now = self.events[0][0]
+            while self.events and self.events[0][0] == now:
+                _, event = heapq.heappop(self.events)
+                if event >= self.count:
+                    self._arrive(event - self.count)
+                else:
+                    self._end(event)
+            for q in sorted(self.dirty):
+                self._serve(q, now)
+            self.dirty.clear()
+        done = sum(start >= 0 for start in self.starts)
+        stuck = next((heap[0][1] for heap in self.queues if heap), -1)
+        lacking = -1 if stuck < 0 else self._lacks(stuck)
+        return np.array(self.starts, dtype=np.int64), done, stuck, lacking
+
+    def _arrive(self, activity: int) -> None:
+        q = int(self.t.queue[activity])
+        rank = self.priority[activity]
+        if self.t.strict[q]:
+            self.arrived += 1
+            rank = float(self.arrived)
+        heapq.heappush(self.queues[q], (rank, activity))
+        self.dirty.add(q)
+
+    def _end(self, activity: int) -> None:
+        for r, amount in self.ends[activity]:
+            self._give_back(r, amount)
+        for b, _ in self.frees[activity]:
+            self.left[b] -= 1
+            if self.left[b] == 0:
+                for r, amount in self.buffers[b]:
+                    self._give_back(r, amount)
+
+    def _give_back(self, resource: int, amount: float) -> None:
+        self.level[resource] -= amount
+        self.dirty.update(q for q, _ in self.watchers[resource])
+
+    def _lacks(self, activity: int) -> int:
+        for r, amount in self.needs[activity]:
+            if self.level[r] + amount > self.limits[r]:
+                return r
         return -1
 
-    def makespan(self, starts: Sequence[int]) -> int:
-        """Return the end of the last task."""
-        durations = self.network.durations
-        return max(starts[i] + durations[i] for i in range(len(self.network.tasks)))
+    def _serve(self, q: int, now: int) -> None:
+        """Start what fits of a queue; what does not fit lets others pass, unless it is strict."""
+        heap, passed = self.queues[q], []
+        while heap:
+            activity = heap[0][1]
+            blocked = self._lacks(activity)
+            if blocked >= 0:
+                if blocked == self.t.gate[q] or self.t.strict[q]:
+                    break
+                passed.append(heapq.heappop(heap))
+                continue
+            heapq.heappop(heap)
+            self._start(activity, now)
+        for item in passed:
+            heapq.heappush(heap, item)
+
+    def _start(self, activity: int, now: int) -> None:
+        for r, amount in self.needs[activity]:
+            self.level[r] += amount
+        self.starts[activity] = now
+        end = now + self.durations[activity]
+        heapq.heappush(self.events, (end, activity))
+        for later, delay in self.arcs[activity]:
+            self._reach(later, now + int(delay), now)
+        for later in self.further.get(activity, ()):
+            self._reach(later, end, now)
+
+    def _reach(self, activity: int, time: int, now: int) -> None:
+        self.ready_at[activity] = max(self.ready_at[activity], time)
+        self.waiting[activity] -= 1
+        if self.waiting[activity] == 0:
+            ready = max(self.ready_at[activity], now)
+            heapq.heappush(self.events, (ready, activity + self.count))
 
 
-def serial_arcs(network: Network) -> list[tuple[int, int]]:
+def _pairs(rows: Rows) -> list[list[tuple[int, float]]]:
+    first, index, amount = rows.first.tolist(), rows.index.tolist(), rows.amount.tolist()
+    pairs = list(zip(index, amount, strict=True))
+    return [pairs[a:b] for a, b in pairwise(first)]
+
+
+def serial_arcs(network: Network) -> Arcs:
     """Return arcs that run one microbatch after another: what fits whenever anything does.
 
     The first tasks of microbatch k wait for the last of microbatch k - 1.
@@ -229,12 +235,13 @@ def serial_arcs(network: Network) -> list[tuple[int, int]]:
             if m >= 0 and inner[after] == m:
                 leaves[m].discard(task)
                 enters[m].discard(after)
-    return [
+    pairs = [
         (before, after)
         for m in sorted(enters)
         for before in sorted(leaves.get(m - 1, ()))
         for after in sorted(enters[m])
     ]
+    return arcs_of(pairs)
 
 
 def _later_tasks(network: Network, task: int) -> Iterable[int]:

@@ -103,12 +103,14 @@ class Network:
                 list(self.alternatives),
                 list(starts[:count]),
             ),
-            Transfers(*_columns(self.transfers, 4), list(starts[count:])),
+            Transfers(
+                [tensor for tensor, _, _, _ in self.transfers],
+                [microbatch for _, microbatch, _, _ in self.transfers],
+                [source for _, _, source, _ in self.transfers],
+                [target for _, _, _, target in self.transfers],
+                list(starts[count:]),
+            ),
         )
-
-
-def _columns(rows: Sequence[Sequence[int]], width: int) -> list[list[int]]:
-    return [[row[i] for row in rows] for i in range(width)]
 
 
 @frozen(eq=False)

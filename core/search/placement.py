@@ -87,6 +87,19 @@ class Placer:
             for group in self.blocks.members
         )
 
+    @cached_property
+    def saved_bytes(self) -> tuple[int, ...]:
+        """Bytes of one microbatch that each block's forward keeps for a backward pass."""
+        graph = self.problem.graph
+        saved = [0] * len(self.blocks)
+        for t, tensor in enumerate(graph.tensors):
+            producer = graph.producers[t]
+            if graph.operators[producer].kind is Kind.FORWARD and any(
+                graph.operators[c].kind is not Kind.FORWARD for c in graph.consumers[t]
+            ):
+                saved[self.blocks.block_of[producer]] += tensor.bytes
+        return tuple(saved)
+
     def assignment(
         self, placement: Placement, modes: Mapping[int, int] | None = None
     ) -> Assignment:

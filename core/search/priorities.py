@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from attrs import field, frozen
 
 from parplan.graph import Kind
 from parplan.problem import STEP
+from parplan.search.list_scheduler import NO_ARCS, Arcs
 from parplan.search.network import Network
+from parplan.search.tables import Real, Whole
 
 CLASSES: Mapping[Kind, str] = {
     Kind.FORWARD: "forward",
@@ -17,6 +20,9 @@ CLASSES: Mapping[Kind, str] = {
     Kind.BACKWARD_INPUT: "backward",
     Kind.BACKWARD_WEIGHT: "weight",
 }
+
+
+KINDS = ("forward", "backward", "weight", "")
 
 
 @frozen
@@ -59,13 +65,20 @@ class Profile:
     ----------
     heads
         Earliest start of each activity if its microbatch were alone.
+    microbatches
+        Of each activity; 0 for what is done once per step.
+    classes
+        Index into ``KINDS``; the last stands for all other kinds, and for transfers.
+    operators
+        Of each task; 0 for transfers.
     period
         Ticks of one microbatch on the busiest resource of capacity one.
     """
 
-    heads: Sequence[int]
-    microbatches: Sequence[int]
-    classes: Sequence[str]
+    heads: Whole
+    microbatches: Whole
+    classes: Whole
+    operators: Whole
     period: float
 
 
@@ -74,8 +87,8 @@ def profile(network: Network) -> Profile:
     count = len(network)
     microbatches = [m for _, m in network.tasks] + [m for _, m, _, _ in network.transfers]
     operators = network.problem.graph.operators
-    classes = [CLASSES.get(operators[o].kind, "") for o, _ in network.tasks]
-    classes += [""] * len(network.transfers)
+    classes = [KINDS.index(CLASSES.get(operators[o].kind, "")) for o, _ in network.tasks]
+    classes += [KINDS.index("")] * len(network.transfers)
     heads = [0] * count
     waiting = [0] * count
     for i, arcs in enumerate(network.successors):
@@ -104,12 +117,17 @@ def profile(network: Network) -> Profile:
             if network.capacities[r] == 1:
                 load[r] = load.get(r, 0) + network.durations[i]
     period = max(load.values(), default=1) / max(network.problem.workload.microbatches, 1)
-    return Profile(heads, microbatches, classes, max(period, 1.0))
+    tasks = [o for o, _ in network.tasks] + [0] * len(network.transfers)
+    return Profile(
+        np.array(heads, dtype=np.int64),
+        np.maximum(np.array(microbatches, dtype=np.int64), 0),
+        np.array(classes, dtype=np.int64),
+        np.array(tasks, dtype=np.int64),
+        max(period, 1.0),
+    )
 
 
-def priorities(
-    network: Network, shared: Profile, rule: PriorityRule, stage_of: Sequence[int]
-) -> list[float]:
+def priorities(shared: Profile, rule: PriorityRule, stage_of: Sequence[int]) -> Real:
     """Return the urgency of each activity under a rule.
 
     Parameters
@@ -117,27 +135,21 @@ def priorities(
     stage_of
         Stage of each operator.
     """
-    urgencies = []
-    cache: dict[int, float] = {}
-    for task, (operator, m) in enumerate(network.tasks):
-        if operator not in cache:
-            kind = shared.classes[task]
-            offset = rule.offsets.get(kind, 0.0)
-            offset += rule.stage_offsets.get((stage_of[operator], kind), 0.0)
-            cache[operator] = offset * shared.period
-        head = rule.slope * shared.heads[task]
-        urgencies.append(max(m, 0) * shared.period + head + cache[operator])
-    count = len(network.tasks)
-    urgencies += [
-        max(m, 0) * shared.period + rule.slope * head
-        for m, head in zip(shared.microbatches[count:], shared.heads[count:], strict=True)
-    ]
-    return urgencies
+    stages = np.asarray(stage_of)
+    offsets = np.zeros((int(stages.max()) + 1, len(KINDS)))
+    for kind, offset in rule.offsets.items():
+        offsets[:, KINDS.index(kind)] = offset
+    for (stage, kind), offset in rule.stage_offsets.items():
+        if stage < len(offsets):
+            offsets[stage, KINDS.index(kind)] += offset
+    shift = offsets[stages[shared.operators], shared.classes]
+    urgency: Real = (shared.microbatches + shift) * shared.period + rule.slope * shared.heads
+    return urgency
 
 
 def window_arcs(
     network: Network, shared: Profile, rule: PriorityRule, stages: Sequence[tuple[int, int]]
-) -> list[tuple[int, int]]:
+) -> Arcs:
     """Return arcs that limit how many microbatches are between the ends of each stage.
 
     Parameters
@@ -147,20 +159,22 @@ def window_arcs(
         microbatch k - window.
     """
     if math.isinf(rule.ahead):
-        return []
-    arcs = []
-    count = network.problem.workload.microbatches
-    group = network.problem.workload.group
+        return NO_ARCS
+    workload = network.problem.workload
+    groups = [
+        np.array([k for k in range(workload.microbatches) if workload.group(k) == g])
+        for g in range(workload.group_count)
+    ]
+    before, after = [], []
     for stage, (first, last) in enumerate(stages):
-        one = network.task_index[first, 0]
-        two = network.task_index[last, 0]
-        stay = shared.heads[two] + network.durations[two] - shared.heads[one]
+        # Tasks of one operator are numbered by their microbatches.
+        one, two = network.task_index[first, 0], network.task_index[last, 0]
+        stay = int(shared.heads[two]) + network.durations[two] - int(shared.heads[one])
         window = math.ceil(rule.ahead * stay / shared.period) + rule.extra
         window = max(1, window + rule.stage_extra.get(stage, 0))
-        for g in range(network.problem.workload.group_count):
-            own = [k for k in range(count) if group(k) == g]
-            arcs += [
-                (network.task_index[last, before], network.task_index[first, after])
-                for before, after in zip(own, own[window:], strict=False)
-            ]
-    return arcs
+        for own in groups:
+            before.append(two + own[: max(len(own) - window, 0)])
+            after.append(one + own[window:])
+    if not before:
+        return NO_ARCS
+    return np.concatenate(before), np.concatenate(after)

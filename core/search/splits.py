@@ -90,15 +90,16 @@ def _name(word: Sequence[Leg], kinds: Sequence[str]) -> str:
     return " ".join(f"{'<' if back else '>'}{kinds[kind]}" for kind, back in word)
 
 
-def split(placer: Placer, stages: Sequence[int]) -> Placement | None:
+def split(placer: Placer, stages: Sequence[int], in_flight: int = 0) -> Placement | None:
     """Return the contiguous split over stages with the least largest load; None if none fits.
 
+    Each stage must have room for what ``in_flight`` microbatches save on it, besides parameters.
     A device with several stages gives each the same share, so stage loads count that many times.
     Dynamic programming over cuts: O(stages x blocks^2), vectorised.
     """
     count = len(placer.blocks)
     chunks = {d: stages.count(d) for d in set(stages)}
-    costs = {d: _range_costs(placer, d, chunks[d]) for d in chunks}
+    costs = {d: _range_costs(placer, d, chunks[d], in_flight) for d in chunks}
     best = np.full(count + 1, np.inf)
     best[0] = 0.0
     cuts: list[NDArray[np.int64]] = []
@@ -127,14 +128,16 @@ def uniform_split(placer: Placer, stages: Sequence[int]) -> Placement | None:
     return (tuple(row),) * placer.problem.workload.group_count
 
 
-def _range_costs(placer: Placer, device: int, chunks: int) -> NDArray[np.float64]:
+def _range_costs(placer: Placer, device: int, chunks: int, in_flight: int) -> NDArray[np.float64]:
     """Load of blocks i..j-1 on a device, times its chunks, as ``[i, j]``; inf where impossible."""
     count = len(placer.blocks)
     loads = np.array([row.get(device, np.inf) for row in placer.loads])
     sums = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(loads), loads, 0.0))])
     barred = np.concatenate([[0], np.cumsum(~np.isfinite(loads))])
-    bytes_held = np.concatenate([[0.0], np.cumsum(np.array(placer.parameter_bytes, dtype=float))])
-    table = (sums[None, :] - sums[:, None]) * chunks
+    held = np.array(placer.parameter_bytes, dtype=float)
+    held += in_flight * np.array(placer.saved_bytes, dtype=float)
+    bytes_held = np.concatenate([[0.0], np.cumsum(held)])
+    table: NDArray[np.float64] = (sums[None, :] - sums[:, None]) * chunks
     table[(barred[None, :] - barred[:, None]) > 0] = np.inf
     usable = placer.problem.cluster.devices[device].usable_bytes
     if usable is not None:

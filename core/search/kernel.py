@@ -1,0 +1,263 @@
+"""The list scheduler, compiled: the same decisions as ``list_scheduler.run_plainly``.
+
+Compiled once and kept on disk; a run over 2,000 activities takes well under a millisecond.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from parplan.search.tables import Real, Tables, Whole
+
+
+def run_compiled(
+    tables: Tables, priority: Real, before: Whole, after: Whole
+) -> tuple[Whole, int, int, int]:
+    """Return (starts, how many were started, an activity that is stuck, the resource it lacks).
+
+    Parameters
+    ----------
+    priority
+        ``(n,)``, lower goes first.
+    before, after
+        Further arcs: ``after[i]`` starts when ``before[i]`` has ended.
+    """
+    t = tables
+    starts, done, stuck, resource = _run(
+        t.durations,
+        t.releases,
+        t.arcs.first,
+        t.arcs.index,
+        t.arcs.amount.astype(np.int64),
+        t.needs.first,
+        t.needs.index,
+        t.needs.amount,
+        t.ends.first,
+        t.ends.index,
+        t.ends.amount,
+        t.buffers.first,
+        t.buffers.index,
+        t.buffers.amount,
+        t.frees.first,
+        t.frees.index,
+        t.left,
+        t.waiting,
+        t.queue,
+        t.gate,
+        t.strict,
+        t.watchers.first,
+        t.watchers.index,
+        t.levels,
+        t.limits,
+        priority,
+        before,
+        after,
+    )
+    return starts, int(done), int(stuck), int(resource)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def _push(keys: Any, ids: Any, offset: int, size: int, key: Any, value: int) -> None:
+    """Add to the binary heap at ``offset``; order by key, then id."""
+    i = size
+    while i > 0:
+        up = (i - 1) // 2
+        if key < keys[offset + up] or (key == keys[offset + up] and value < ids[offset + up]):
+            keys[offset + i] = keys[offset + up]
+            ids[offset + i] = ids[offset + up]
+            i = up
+        else:
+            break
+    keys[offset + i] = key
+    ids[offset + i] = value
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def _pop(keys: Any, ids: Any, offset: int, size: int) -> None:
+    """Remove the first of the binary heap of ``size`` at ``offset``."""
+    last = size - 1
+    key, value = keys[offset + last], ids[offset + last]
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= last:
+            break
+        other = child + 1
+        if other < last and (
+            keys[offset + other] < keys[offset + child]
+            or (
+                keys[offset + other] == keys[offset + child]
+                and ids[offset + other] < ids[offset + child]
+            )
+        ):
+            child = other
+        if keys[offset + child] < key or (
+            keys[offset + child] == key and ids[offset + child] < value
+        ):
+            keys[offset + i] = keys[offset + child]
+            ids[offset + i] = ids[offset + child]
+            i = child
+        else:
+            break
+    keys[offset + i] = key
+    ids[offset + i] = value
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def _run(
+    durations: Any,
+    releases: Any,
+    arc_first: Any,
+    arc_index: Any,
+    arc_delay: Any,
+    need_first: Any,
+    need_index: Any,
+    need_amount: Any,
+    end_first: Any,
+    end_index: Any,
+    end_amount: Any,
+    buffer_first: Any,
+    buffer_index: Any,
+    buffer_amount: Any,
+    free_first: Any,
+    free_index: Any,
+    left_: Any,
+    waiting_: Any,
+    queue: Any,
+    gate: Any,
+    strict: Any,
+    watch_first: Any,
+    watch_index: Any,
+    levels: Any,
+    limits: Any,
+    priority: Any,
+    before: Any,
+    after: Any,
+) -> Any:
+    n = len(durations)
+    queues = len(gate)
+    waiting, left, level = waiting_.copy(), left_.copy(), levels.copy()
+    ready_at = releases.copy()
+    starts = np.full(n, -1, dtype=np.int64)
+    # Further arcs, sorted by their beginning.
+    more_first = np.zeros(n + 1, dtype=np.int64)
+    for i in range(len(before)):
+        more_first[before[i] + 1] += 1
+        waiting[after[i]] += 1
+    for i in range(n):
+        more_first[i + 1] += more_first[i]
+    place = more_first[:-1].copy()
+    more_index = np.empty(len(before), dtype=np.int64)
+    for i in range(len(before)):
+        more_index[place[before[i]]] = after[i]
+        place[before[i]] += 1
+    # One heap of events, and one of ready activities for each queue, side by side.
+    offset = np.zeros(queues + 1, dtype=np.int64)
+    for i in range(n):
+        offset[queue[i] + 1] += 1
+    for q in range(queues):
+        offset[q + 1] += offset[q]
+    size = np.zeros(queues, dtype=np.int64)
+    ready_key = np.empty(n, dtype=np.float64)
+    ready_id = np.empty(n, dtype=np.int64)
+    passed_key = np.empty(n, dtype=np.float64)
+    passed_id = np.empty(n, dtype=np.int64)
+    event_time = np.empty(2 * n, dtype=np.int64)
+    event_id = np.empty(2 * n, dtype=np.int64)
+    events, done, arrived = 0, 0, 0
+    dirty = np.zeros(queues, dtype=np.bool_)
+    for i in range(n):
+        if waiting[i] == 0:
+            _push(event_time, event_id, 0, events, ready_at[i], i + n)
+            events += 1
+    while events > 0:
+        now = event_time[0]
+        while events > 0 and event_time[0] == now:
+            event = event_id[0]
+            _pop(event_time, event_id, 0, events)
+            events -= 1
+            if event >= n:
+                activity = event - n
+                q = queue[activity]
+                key = priority[activity]
+                if strict[q]:
+                    arrived += 1
+                    key = float(arrived)
+                _push(ready_key, ready_id, offset[q], size[q], key, activity)
+                size[q] += 1
+                dirty[q] = True
+                continue
+            for k in range(end_first[event], end_first[event + 1]):
+                r = end_index[k]
+                level[r] -= end_amount[k]
+                for w in range(watch_first[r], watch_first[r + 1]):
+                    dirty[watch_index[w]] = True
+            for f in range(free_first[event], free_first[event + 1]):
+                b = free_index[f]
+                left[b] -= 1
+                if left[b] == 0:
+                    for k in range(buffer_first[b], buffer_first[b + 1]):
+                        r = buffer_index[k]
+                        level[r] -= buffer_amount[k]
+                        for w in range(watch_first[r], watch_first[r + 1]):
+                            dirty[watch_index[w]] = True
+        for q in range(queues):
+            if not dirty[q]:
+                continue
+            dirty[q] = False
+            passed = 0
+            base = offset[q]
+            while size[q] > 0:
+                activity = ready_id[base]
+                blocked = -1
+                for k in range(need_first[activity], need_first[activity + 1]):
+                    if level[need_index[k]] + need_amount[k] > limits[need_index[k]]:
+                        blocked = need_index[k]
+                        break
+                if blocked >= 0:
+                    if blocked == gate[q] or strict[q]:
+                        break
+                    passed_key[passed] = ready_key[base]
+                    passed_id[passed] = activity
+                    passed += 1
+                    _pop(ready_key, ready_id, base, size[q])
+                    size[q] -= 1
+                    continue
+                _pop(ready_key, ready_id, base, size[q])
+                size[q] -= 1
+                for k in range(need_first[activity], need_first[activity + 1]):
+                    level[need_index[k]] += need_amount[k]
+                starts[activity] = now
+                done += 1
+                end = now + durations[activity]
+                _push(event_time, event_id, 0, events, end, activity)
+                events += 1
+                for k in range(arc_first[activity], arc_first[activity + 1]):
+                    later = arc_index[k]
+                    ready_at[later] = max(ready_at[later], now + arc_delay[k])
+                    waiting[later] -= 1
+                    if waiting[later] == 0:
+                        _push(event_time, event_id, 0, events, max(ready_at[later], now), later + n)
+                        events += 1
+                for k in range(more_first[activity], more_first[activity + 1]):
+                    later = more_index[k]
+                    ready_at[later] = max(ready_at[later], end)
+                    waiting[later] -= 1
+                    if waiting[later] == 0:
+                        _push(event_time, event_id, 0, events, max(ready_at[later], now), later + n)
+                        events += 1
+            for k in range(passed):
+                _push(ready_key, ready_id, base, size[q], passed_key[k], passed_id[k])
+                size[q] += 1
+    stuck, lacking = -1, -1
+    for q in range(queues):
+        if size[q] > 0 and stuck < 0:
+            stuck = ready_id[offset[q]]
+            for k in range(need_first[stuck], need_first[stuck + 1]):
+                if level[need_index[k]] + need_amount[k] > limits[need_index[k]]:
+                    lacking = need_index[k]
+                    break
+    return starts, done, stuck, lacking
