@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import networkx as nx
 from attrs import frozen
-from networkx.utils.union_find import UnionFind
 
 from parplan.declarations import Together
 from parplan.problem import Problem
@@ -36,17 +36,19 @@ def find_blocks(problem: Problem, rules: Rules) -> Blocks:
     one module (forward, backward, optimizer). O(operators + declarations).
     """
     graph = problem.graph
-    union: UnionFind[int] = UnionFind(range(len(graph.operators)))
+    kept: nx.Graph[int] = nx.Graph()
+    kept.add_nodes_from(range(len(graph.operators)))
     for _, together in rules.of(Together):
         if together.what == "devices":
-            union.union(*(graph.operator_index[name] for name in together.operators))
+            nx.add_path(kept, [graph.operator_index[name] for name in together.operators])
     modules: dict[str, int] = {}
     for index, operator in enumerate(graph.operators):
         if operator.module:
-            union.union(modules.setdefault(operator.module, index), index)
+            kept.add_edge(modules.setdefault(operator.module, index), index)
+    component = {o: c for c, group in enumerate(nx.connected_components(kept)) for o in group}
     groups: dict[int, list[int]] = {}
     for index in graph.topological_order:
-        groups.setdefault(union[index], []).append(index)
+        groups.setdefault(component[index], []).append(index)
     members = tuple(tuple(group) for group in groups.values())
     block_of = [0] * len(graph.operators)
     for block, group in enumerate(members):

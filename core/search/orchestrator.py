@@ -306,7 +306,7 @@ def _plan(
 
 def _versions() -> dict[str, str]:
     found = {"parplan": parplan.__version__, "python": platform.python_version()}
-    for name in ("pyomo", "ortools", "highspy", "numpy", "networkx"):
+    for name in ("pyomo", "ortools", "highspy", "numba", "numpy", "networkx"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
