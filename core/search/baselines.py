@@ -128,7 +128,7 @@ def _best_split(
     for order in orders:
         stages = _stages(order, shape)
         # What balances load alone may not fit memory: leave room for more and more microbatches.
-        for in_flight in (0, shape.devices // 2, shape.devices, 2 * shape.devices):
+        for in_flight in range(0, 2 * shape.devices + 1, max(1, shape.devices // 4)):
             placement = split(placer, stages, in_flight)
             found = None if placement is None else _try(placer, recipe, shape, placement)
             if isinstance(found, str):
