@@ -158,7 +158,7 @@ def baseline_row(
 ) -> dict[str, Any]:
     """Return the figures of a baseline for the plan's provenance."""
     row: dict[str, Any] = {
-        "name": baseline.name,
+        "name": baseline.name if baseline.chunks == 1 else f"{baseline.name} x{baseline.chunks}",
         "split": baseline.split,
         "chunks": baseline.chunks,
         "makespan_s": None,

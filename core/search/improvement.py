@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 import numpy as np
@@ -226,5 +228,11 @@ def improve(placer: Placer, state: State, seconds: float, seed: int, target: int
         )
         if other is not None and other.makespan < start.makespan:
             start = other
-    best = anneal(start, lambda c, r: step_anywhere(placer, c, r), deadline, seed, target)
+    # Every new placement makes tens of thousands of small objects: without this, the collector
+    # would walk the whole problem again and again.
+    gc.freeze()
+    try:
+        best = anneal(start, partial(step_anywhere, placer), deadline, seed, target)
+    finally:
+        gc.unfreeze()
     return state_of(best)

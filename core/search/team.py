@@ -13,11 +13,11 @@ from parplan.search.placement import Placer
 ROUND_S = 6.0
 """Seconds of a round: long enough to cool down, short enough to share what was found."""
 
-CREW = 4
+CREW = 3
 """States that are kept from round to round."""
 
 APPLICANTS = 12
-TRIAL_S = 1.2
+TRIAL_S = 2.5
 """How many starts get a short run first, since what a list schedule promises is rough, and how
 long that is."""
 
