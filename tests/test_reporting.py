@@ -54,9 +54,7 @@ def test_a_declared_resource_by_name(registry: Registry) -> None:
     rules = make_rules(schedule.problem, registry)
     ticks, levels = reporting.resource_profile(schedule, rules, "g0>g1")
     assert (ticks.tolist(), levels.tolist()) == ([0, 2, 5], [0.0, 1.0, 0.0])
-    with pytest.raises(
-        InputError, match="no rule declares a resource 'g9'; declared: g0"
-    ):
+    with pytest.raises(InputError, match="no rule declares a resource 'g9'; declared: g0"):
         reporting.resource_profile(schedule, rules, "g9")
 
 
