@@ -83,13 +83,32 @@ def prepare(
         coarse = coarsen(problem, placer.rules, assignment, parts)
     if coarse is None:
         coarse = _as_it_is(placer, assignment)
-    network = build_network(coarse.problem, coarse.rules, coarse.assignment)
-    check_capacities(network, coarse.rules)
-    shared = profile(network)
     chunk_of_block = {
         block: c for c, chunk in enumerate(placer.chunks(placement)) for block in chunk
     }
     chunk_of = [chunk_of_block[placer.blocks.block_of[part[0]]] for part in coarse.members]
+    return _made_ready(coarse, placement, chunk_of, split_weights=split_weights)
+
+
+def prepare_assignment(placer: Placer, assignment: Mapping[tuple[int, int], int]) -> Prepared:
+    """Return any assignment made ready, operator by operator; each block counts as a stage.
+
+    Raises
+    ------
+    InfeasibleError
+        As ``prepare`` does.
+    """
+    check_modes(placer.problem, assignment, placer.fragile)
+    coarse = _as_it_is(placer, assignment)
+    return _made_ready(coarse, (), placer.blocks.block_of, split_weights=False)
+
+
+def _made_ready(
+    coarse: Coarse, placement: Placement, chunk_of: Sequence[int], *, split_weights: bool
+) -> Prepared:
+    network = build_network(coarse.problem, coarse.rules, coarse.assignment)
+    check_capacities(network, coarse.rules)
+    shared = profile(network)
     return Prepared(
         placement,
         split_weights,

@@ -93,6 +93,14 @@ def choose(problem: Problem, rules: Rules, registry: Registry, options: SearchOp
     return Engine(name, True, count, f"list schedules, then one model solved by {name}")
 
 
+def solver_for(registry: Registry, options: SearchOptions) -> Solver | None:
+    """Return the backend asked for, or the first one preferred; None for list schedules alone."""
+    if options.solver == LIST:
+        return None
+    names = [options.solver] if options.solver else list(PREFERRED)
+    return next((registry.solvers[n].value for n in names if n in registry.solvers), None)
+
+
 def intervals(problem: Problem, rules: Rules) -> int:
     """Estimate the intervals of the whole model: alternatives of tasks, and transfers."""
     graph = problem.graph

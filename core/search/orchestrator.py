@@ -21,6 +21,7 @@ from parplan.rounding import rounding_report
 from parplan.rules import Rules
 from parplan.search import exact
 from parplan.search.baselines import baseline_row, baselines, is_pipeline
+from parplan.search.bilevel import bilevel, can_assign
 from parplan.search.blocks import find_blocks
 from parplan.search.bounds import combinatorial_bounds
 from parplan.search.evaluation import Candidate, Finisher
@@ -32,6 +33,9 @@ from parplan.search.team import improved_by_team
 
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
+
+ASSIGNMENT_SHARE = 0.1
+"""Part of the time limit for the loop of upper model, list schedules and cuts."""
 
 FIRST_SHARE = 0.25
 """Part of the time limit in which starting placements are tried."""
@@ -136,7 +140,11 @@ def _search(
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         with _contained(engine.solver, incumbent):
             exact.solve(rules, registry, options, engine, incumbent, deadline)
-    elif candidates and incumbent.gap > options.gap:
+    elif incumbent.gap > options.gap:
+        until = min(deadline, time.monotonic() + ASSIGNMENT_SHARE * limit)
+        with _contained("assignment", incumbent):
+            _assign(placer, registry, options, incumbent, until)
+    if not engine.exact and candidates and incumbent.gap > options.gap:
         with _contained("local search", incumbent):
             _improve(placer, candidates, registry, options, incumbent, deadline)
 
@@ -151,6 +159,23 @@ def _contained(stage: str, incumbent: Incumbent) -> Iterator[None]:
         if incumbent.schedule is None or isinstance(error, PluginError | InputError):
             raise
         incumbent.fail(stage, f"ended by {type(error).__name__}: {error}")
+
+
+def _assign(
+    placer: Placer,
+    registry: Registry,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    until: float,
+) -> None:
+    """Let an upper model assign and list schedules time it, where its size allows."""
+    solver = exact.solver_for(registry, options)
+    if solver is None or incumbent.schedule is None or not is_makespan(placer.problem):
+        return
+    if can_assign(placer.rules, solver, incumbent.schedule.makespan):
+        incumbent.tell("assignment")
+        for candidate in bilevel(placer, solver, options, incumbent, until):
+            incumbent.offer(Finisher(placer).finish(candidate), f"assignment by {solver.name}")
 
 
 def _improve(
@@ -202,11 +227,11 @@ def _baselines(
 ) -> None:
     recipes = [_recipe(entry.value) for entry in registry.strategies.values()]
     bound = incumbent.bound
-    is_makespan = problem_minimises_makespan(placer.problem)
+    comparable = is_makespan(placer.problem)
     for baseline in baselines(placer, recipes, until, options.seed):
         if time.monotonic() > deadline:
             return
-        value = bound.value if bound is not None and is_makespan else None
+        value = bound.value if bound is not None and comparable else None
         notes["baselines"].append(baseline_row(placer, rules, baseline, value))
         if baseline.candidate is not None:
             candidates.append(baseline.candidate)
@@ -218,14 +243,14 @@ def _recipe(cls: type[Strategy]) -> Strategy:
     return cls()
 
 
-def problem_minimises_makespan(problem: Problem) -> bool:
+def is_makespan(problem: Problem) -> bool:
     """Return whether the first objective is the makespan."""
     return problem.objectives[0].name == "makespan"
 
 
 def first_bounds(problem: Problem, rules: Rules) -> list[Bound]:
     """Return the combinatorial bounds on the first objective."""
-    if problem_minimises_makespan(problem):
+    if is_makespan(problem):
         return list(combinatorial_bounds(problem, rules))
     value = rules.objectives[0].bound(problem)
     return [] if value is None else [Bound(value, source=f"{rules.objectives[0].name} bound")]
@@ -234,7 +259,7 @@ def first_bounds(problem: Problem, rules: Rules) -> list[Bound]:
 def _target(problem: Problem, incumbent: Incumbent, options: SearchOptions) -> int:
     """Makespan in ticks at which the gap asked for is reached."""
     bound = incumbent.bound
-    if bound is None or not problem_minimises_makespan(problem):
+    if bound is None or not is_makespan(problem):
         return 0
     return int(bound.value / (1 - options.gap) / problem.tick_s + 0.5)
 
