@@ -63,14 +63,18 @@ def baselines(
     """
     microbatches = placer.problem.workload.microbatches
     orders = device_orders(placer)
-    jobs = [
-        (recipe, chunks, shape)
-        for recipe in recipes
-        if overrides(recipe, "shape", Strategy)
-        for chunks in range(1, MOST_CHUNKS + 1)
-        if (shape := recipe.shape(len(orders[0]), microbatches, chunks)) is not None
-        and shape.stages <= len(placer.blocks)
-    ]
+    jobs: list[tuple[Strategy, int, PipelineShape]] = []
+    for recipe in recipes:
+        if not overrides(recipe, "shape", Strategy):
+            continue
+        for chunks in range(1, MOST_CHUNKS + 1):
+            try:
+                shape = recipe.shape(len(orders[0]), microbatches, chunks)
+            except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
+                yield Baseline(recipe.name, "", chunks, None, _raised(error))
+                break
+            if shape is not None and shape.stages <= len(placer.blocks):
+                jobs.append((recipe, chunks, shape))
     for number, (recipe, chunks, shape) in enumerate(jobs):
         uniform = uniform_split(placer, _stages(orders[0], shape))
         yield _baseline(placer, recipe, shape, chunks, uniform, "uniform")
@@ -93,8 +97,15 @@ def _try(
         prepared = prepare(placer, placement)
     except InfeasibleError as error:
         return str(error)
-    found = schedule_by_recipe(prepared, recipe, shape)
+    try:
+        found = schedule_by_recipe(prepared, recipe, shape)
+    except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
+        return _raised(error)
     return "does not fit memory" if found is None else found
+
+
+def _raised(error: Exception) -> str:
+    return f"raised {type(error).__name__}: {error}"
 
 
 def _baseline(

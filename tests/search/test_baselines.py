@@ -1,0 +1,69 @@
+"""Hand-made schedules beside the plan: every recipe gets its rows, also one that breaks."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from parplan.contracts import Strategy
+from parplan.pipeline import PipelineShape, one_way
+from parplan.registry import Registry
+from parplan.rules import make_rules
+from parplan.search.baselines import Baseline, baseline_row, baselines
+from parplan.search.blocks import find_blocks
+from parplan.search.placement import Placer
+from tests.search.pipelines import even_pipeline
+
+
+class _NoOrders(Strategy):
+    name: ClassVar[str] = "no-orders"
+
+    def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
+        return one_way(devices, microbatches) if chunks == 1 else None
+
+
+class _NoShape(Strategy):
+    name: ClassVar[str] = "no-shape"
+
+    def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
+        raise ValueError("not today")
+
+
+def _rows(registry: Registry, *recipes: Strategy) -> dict[tuple[str, str], Baseline]:
+    rules = make_rules(even_pipeline(8, 4, 8), registry)
+    placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
+    found = baselines(placer, recipes, time.monotonic() + 1.0, 0)
+    return {(row.name, row.split): row for row in found}
+
+
+def test_a_recipe_that_breaks_has_a_row_that_says_how(registry: Registry) -> None:
+    good = registry.strategies["1f1b"].value()
+    rows = _rows(registry, _NoShape(), _NoOrders(), good)
+    assert rows["no-shape", ""].note == "raised ValueError: not today"
+    for split in ("uniform", "best"):
+        assert rows["no-orders", split].candidate is None
+        assert "gives a shape but no orders" in rows["no-orders", split].note
+        assert rows["1f1b", split].candidate is not None
+
+
+def test_the_best_split_is_no_worse_than_the_uniform_one(registry: Registry) -> None:
+    recipes = [entry.value() for entry in registry.strategies.values()]
+    rows = _rows(registry, *recipes)
+    for (name, split), row in rows.items():
+        if split == "uniform" and row.candidate is not None:
+            best = rows[name, "best"].candidate
+            assert best is not None
+            assert best.makespan <= row.candidate.makespan
+
+
+def test_a_row_gives_figures_of_the_schedule(registry: Registry) -> None:
+    rules = make_rules(even_pipeline(8, 4, 8), registry)
+    placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
+    one = _rows(registry, registry.strategies["1f1b"].value())["1f1b", "uniform"]
+    assert one.candidate is not None
+    makespan_s = one.candidate.makespan * rules.problem.tick_s
+    row = baseline_row(placer, rules, one, makespan_s / 2)
+    assert row["name"] == "1f1b"
+    assert row["makespan_s"] == makespan_s
+    assert row["gap"] == 0.5
+    assert 0 < row["bubble"] < 1
