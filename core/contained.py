@@ -27,6 +27,7 @@ from attrs import define, evolve, field, frozen
 
 from parplan.contracts import Answer, Progress, Report, SolveOptions, Termination
 from parplan.errors import ParplanError
+from parplan.interrupts import held_interrupts
 
 T = TypeVar("T")
 
@@ -186,7 +187,7 @@ def solve_contained(
 
 
 def _start(child: Any) -> None:
-    with warnings.catch_warnings():
+    with held_interrupts(), warnings.catch_warnings():
         # Python >= 3.12 warns of forks beside threads: this child takes no lock of theirs.
         warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
         child.start()

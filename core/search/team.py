@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
+from parplan.interrupts import held_interrupts
 from parplan.search.evaluation import Candidate
 from parplan.search.improvement import State, candidate_of, improve, state_of
 from parplan.search.placement import Placer
@@ -73,9 +74,11 @@ def _run(
     states = [state_of(candidate) for candidate in chosen]
     if executor is None:
         return [improve(placer, s, seconds, seed + i, target) for i, s in enumerate(states)]
-    futures = [
-        executor.submit(improve, placer, s, seconds, seed + i, target) for i, s in enumerate(states)
-    ]
+    with held_interrupts():  # the first submissions fork the workers
+        futures = [
+            executor.submit(improve, placer, s, seconds, seed + i, target)
+            for i, s in enumerate(states)
+        ]
     return [future.result() for future in futures]
 
 
