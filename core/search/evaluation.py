@@ -13,7 +13,7 @@ from parplan.pipeline import Pass, PassKind, PipelineShape
 from parplan.schedule import Schedule
 from parplan.search.coarsening import Coarse, coarsen
 from parplan.search.coupling import check_modes
-from parplan.search.list_scheduler import Deadlock, ListScheduler, arcs_of, serial_arcs
+from parplan.search.list_scheduler import Arcs, Deadlock, ListScheduler, arcs_of, serial_arcs
 from parplan.search.network import Network, build_network, check_capacities
 from parplan.search.placement import Placement, Placer, single_operators
 from parplan.search.priorities import (
@@ -24,7 +24,7 @@ from parplan.search.priorities import (
     profile,
     window_arcs,
 )
-from parplan.search.tables import Whole
+from parplan.search.tables import Real, Whole
 
 
 @frozen(eq=False)
@@ -51,12 +51,11 @@ class Prepared:
 
 @frozen(eq=False)
 class Candidate:
-    """A schedule of a prepared placement, with its makespan in ticks and how it came about."""
+    """A schedule of a prepared placement, with its makespan in ticks and the rule behind it."""
 
     prepared: Prepared
     starts: Whole
     makespan: int
-    how: str
     rule: PriorityRule | None = None
 
 
@@ -148,24 +147,14 @@ def _stages(
 
 def schedule_by_rule(prepared: Prepared, rule: PriorityRule) -> Candidate | None:
     """Return the list schedule of a rule; None if it runs into a deadlock (memory)."""
-    network = prepared.network
-    arcs = window_arcs(network, prepared.profile, rule, prepared.stages)
-    starts = prepared.scheduler.run(priorities(prepared.profile, rule, prepared.chunk_of), arcs)
-    if isinstance(starts, Deadlock):
-        return None
-    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), "list schedule", rule)
+    arcs = window_arcs(prepared.network, prepared.profile, rule, prepared.stages)
+    return _candidate(prepared, priorities(prepared.profile, rule, prepared.chunk_of), arcs, rule)
 
 
 def schedule_serially(prepared: Prepared) -> Candidate | None:
-    """Return one microbatch after another: fits whenever this placement fits at all."""
-    network = prepared.network
-    rule = PriorityRule(slope=0.0)
-    starts = prepared.scheduler.run(
-        priorities(prepared.profile, rule, prepared.chunk_of), serial_arcs(network)
-    )
-    if isinstance(starts, Deadlock):
-        return None
-    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), "serial schedule")
+    """Return one microbatch after another: little memory, and the last resort of a chain."""
+    urgency = priorities(prepared.profile, PriorityRule(slope=0.0), prepared.chunk_of)
+    return _candidate(prepared, urgency, serial_arcs(prepared.network))
 
 
 def schedule_by_recipe(
@@ -176,10 +165,16 @@ def schedule_by_recipe(
     None if the recipe deadlocks or does not fit memory.
     """
     arcs = recipe_arcs(prepared, recipe.orders(shape), fused=recipe.fused_backward)
-    starts = prepared.scheduler.run(prepared.profile.heads.astype(float), arcs_of(arcs))
+    return _candidate(prepared, prepared.profile.heads.astype(float), arcs_of(arcs))
+
+
+def _candidate(
+    prepared: Prepared, urgency: Real, arcs: Arcs, rule: PriorityRule | None = None
+) -> Candidate | None:
+    starts = prepared.scheduler.run(urgency, arcs)
     if isinstance(starts, Deadlock):
         return None
-    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), recipe.name)
+    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), rule)
 
 
 def recipe_arcs(

@@ -217,7 +217,7 @@ def _pairs(rows: Rows) -> list[list[tuple[int, float]]]:
 
 
 def serial_arcs(network: Network) -> Arcs:
-    """Return arcs that run one microbatch after another: what fits whenever anything does.
+    """Return arcs that run one microbatch after another: for a chain, the least memory there is.
 
     The first tasks of microbatch k wait for the last of microbatch k - 1.
     """
