@@ -179,6 +179,13 @@ def longest_span_ticks(schedule: Schedule) -> int:
     return max(devices, links)
 
 
+def longest_stage_span_ticks(schedule: Schedule) -> int:
+    """Return the longest time, over devices, from the start of its first task to its last's end."""
+    facts = Facts(schedule)
+    task, device = facts.devices.at(facts.choice)
+    return _longest_span(device, facts.starts[task], facts.ends[task])
+
+
 def operator_seconds(schedule: Schedule) -> dict[str, float]:
     """Return the seconds of each operator over all its runs."""
     facts = Facts(schedule)

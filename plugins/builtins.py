@@ -20,6 +20,7 @@ CONSTRAINTS = (
 OBJECTIVES = (
     "parplan.objectives.makespan:Makespan",
     "parplan.objectives.peak_memory:PeakMemory",
+    "parplan.objectives.stage_span:StageSpan",
     "parplan.objectives.throughput:Throughput",
     "parplan.objectives.traffic:Traffic",
     "parplan.objectives.utilization:Utilization",
