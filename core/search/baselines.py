@@ -10,11 +10,13 @@ from typing import Any
 from attrs import frozen
 
 from parplan.contracts import Strategy
-from parplan.errors import InfeasibleError
+from parplan.errors import InfeasibleError, InputError
 from parplan.graph import Kind
 from parplan.pipeline import PipelineShape
+from parplan.problem import Problem
+from parplan.registry import Registry
 from parplan.reporting import summary
-from parplan.rules import Rules, overrides
+from parplan.rules import Rules, guarded, overrides
 from parplan.search.evaluation import Candidate, Finisher, prepare, schedule_by_recipe
 from parplan.search.improvement import anneal, near_placement
 from parplan.search.placement import Placement, Placer
@@ -41,17 +43,45 @@ class Baseline:
     note: str = ""
 
 
+def no_pipeline(problem: Problem) -> str:
+    """Return why hand-made pipeline schedules make no sense for a problem; empty if they do."""
+    kinds = {operator.kind for operator in problem.graph.operators}
+    if Kind.FORWARD not in kinds or not kinds & {Kind.BACKWARD, Kind.BACKWARD_INPUT}:
+        return "the problem has no forward and backward passes"
+    if problem.workload.microbatches < 2:
+        return "the problem has one microbatch only"
+    if problem.workload.steady_state:
+        return "the problem is a steady state, without a flush"
+    if problem.workload.group_count > 1:
+        return "the problem has several placement groups"
+    return ""
+
+
 def is_pipeline(placer: Placer) -> bool:
     """Return whether hand-made pipeline schedules make sense: training, several microbatches."""
-    kinds = {operator.kind for operator in placer.problem.graph.operators}
-    backward = {Kind.BACKWARD, Kind.BACKWARD_INPUT}
-    return (
-        Kind.FORWARD in kinds
-        and bool(kinds & backward)
-        and placer.problem.workload.microbatches > 1
-        and placer.problem.workload.group_count == 1
-        and not placer.problem.workload.steady_state
-    )
+    return not no_pipeline(placer.problem)
+
+
+def recipes_of(registry: Registry, names: Sequence[str] = ()) -> list[Strategy]:
+    """Return the installed strategies that are hand-made schedules, or those of them in ``names``.
+
+    Raises
+    ------
+    InputError
+        If a name is of no strategy, or of one that is no schedule.
+    """
+    known = {
+        name: recipe
+        for name, entry in registry.strategies.items()
+        if overrides(recipe := guarded(entry, "parplan_strategies", entry.value), "shape", Strategy)
+    }
+    for name in names:
+        if name not in known:
+            registry.get("strategies", name)
+            raise InputError(
+                f"strategy '{name}' is no schedule; schedules are: {', '.join(sorted(known))}"
+            )
+    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 
 def baselines(
@@ -59,28 +89,42 @@ def baselines(
 ) -> Iterator[Baseline]:
     """Yield each recipe on the uniform and on the best split found by ``deadline``.
 
-    The time is shared equally; ``deadline`` is on ``time.monotonic``'s clock.
+    A recipe that does not apply has one row, which says why. The time is shared equally;
+    ``deadline`` is on ``time.monotonic``'s clock.
     """
-    microbatches = placer.problem.workload.microbatches
     orders = device_orders(placer)
     jobs: list[tuple[Strategy, int, PipelineShape]] = []
     for recipe in recipes:
-        if not overrides(recipe, "shape", Strategy):
-            continue
-        for chunks in range(1, MOST_CHUNKS + 1):
-            try:
-                shape = recipe.shape(len(orders[0]), microbatches, chunks)
-            except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
-                yield Baseline(recipe.name, "", chunks, None, _raised(error))
-                break
-            if shape is not None and shape.stages <= len(placer.blocks):
-                jobs.append((recipe, chunks, shape))
+        shapes = _shapes(placer, recipe, len(orders[0]))
+        if isinstance(shapes, str):
+            yield Baseline(recipe.name, "", 1, None, shapes)
+        else:
+            jobs += [(recipe, chunks, shape) for chunks, shape in shapes]
     for number, (recipe, chunks, shape) in enumerate(jobs):
-        uniform = uniform_split(placer, _stages(orders[0], shape))
-        yield _baseline(placer, recipe, shape, chunks, uniform, "uniform")
+        uniform = _uniform_split(placer, recipe, shape, chunks, orders[0])
+        yield uniform
         share = (deadline - time.monotonic()) / (len(jobs) - number)
         until = time.monotonic() + max(share, 0.0)
-        yield _best_split(placer, recipe, shape, chunks, orders, until, seed)
+        yield _best_split(placer, recipe, shape, chunks, orders, uniform, until, seed)
+
+
+def _shapes(
+    placer: Placer, recipe: Strategy, devices: int
+) -> list[tuple[int, PipelineShape]] | str:
+    """Return (stages per device, shape) of every shape that a recipe may have, or why none."""
+    microbatches, blocks = placer.problem.workload.microbatches, len(placer.blocks)
+    found: list[tuple[int, PipelineShape]] = []
+    refusal = f"does not apply to {devices} devices and {microbatches} microbatches"
+    for chunks in range(1, MOST_CHUNKS + 1):
+        try:
+            shape = recipe.shape(devices, microbatches, chunks)
+        except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
+            return _raised(error)
+        if shape is not None and shape.stages <= blocks:
+            found.append((chunks, shape))
+        elif shape is not None and not found:
+            refusal = f"needs {shape.stages} stages; the model has {blocks} blocks"
+    return found or refusal
 
 
 def _stages(order: Sequence[int], shape: PipelineShape) -> tuple[int, ...]:
@@ -108,20 +152,17 @@ def _raised(error: Exception) -> str:
     return f"raised {type(error).__name__}: {error}"
 
 
-def _baseline(
-    placer: Placer,
-    recipe: Strategy,
-    shape: PipelineShape,
-    chunks: int,
-    placement: Placement | None,
-    name: str,
+def _uniform_split(
+    placer: Placer, recipe: Strategy, shape: PipelineShape, chunks: int, order: Sequence[int]
 ) -> Baseline:
+    placement = uniform_split(placer, _stages(order, shape))
     if placement is None:
-        return Baseline(recipe.name, name, chunks, None, "some block cannot run on its device")
+        note = "some block cannot run on its device"
+        return Baseline(recipe.name, "uniform", chunks, None, note)
     found = _try(placer, recipe, shape, placement)
     if isinstance(found, str):
-        return Baseline(recipe.name, name, chunks, None, found)
-    return Baseline(recipe.name, name, chunks, found)
+        return Baseline(recipe.name, "uniform", chunks, None, found)
+    return Baseline(recipe.name, "uniform", chunks, found)
 
 
 def _best_split(
@@ -130,28 +171,21 @@ def _best_split(
     shape: PipelineShape,
     chunks: int,
     orders: Sequence[tuple[int, ...]],
+    uniform: Baseline,
     until: float,
     seed: int,
 ) -> Baseline:
-    """Return the best of the balanced splits of every order, improved by shifting cuts."""
-    starts = []
+    """Return the best of the uniform and the balanced splits, improved by shifting cuts."""
+    starts = [] if uniform.candidate is None else [uniform.candidate]
     note = "no contiguous split fits the devices"
     for order in orders:
-        stages = _stages(order, shape)
-        # What balances load alone may not fit memory: leave room for more and more microbatches.
-        for in_flight in range(0, 2 * shape.devices + 1, max(1, shape.devices // 4)):
-            placement = split(placer, stages, in_flight)
-            found = None if placement is None else _try(placer, recipe, shape, placement)
-            if isinstance(found, str):
-                note = found
-            elif found is not None:
-                starts.append(found)
-                break
-        else:
-            placement = uniform_split(placer, stages)
-            found = None if placement is None else _try(placer, recipe, shape, placement)
-            if isinstance(found, Candidate):
-                starts.append(found)
+        if starts and time.monotonic() > until:
+            break
+        found = _balanced(placer, recipe, shape, _stages(order, shape))
+        if isinstance(found, Candidate):
+            starts.append(found)
+        elif found:
+            note = found
     if not starts:
         return Baseline(recipe.name, "best", chunks, None, note)
 
@@ -164,12 +198,38 @@ def _best_split(
     return Baseline(recipe.name, "best", chunks, best)
 
 
+def _balanced(
+    placer: Placer, recipe: Strategy, shape: PipelineShape, stages: tuple[int, ...]
+) -> Candidate | str:
+    """Return a schedule on a split that balances load, or why there is none (empty: no split)."""
+    note = ""
+    # What balances load alone may not fit memory: leave room for more and more microbatches.
+    for in_flight in range(0, 2 * shape.devices + 1, max(1, shape.devices // 4)):
+        placement = split(placer, stages, in_flight)
+        found = "" if placement is None else _try(placer, recipe, shape, placement)
+        if isinstance(found, Candidate):
+            return found
+        note = found or note
+    placement = uniform_split(placer, stages)  # of this order of devices
+    found = "" if placement is None else _try(placer, recipe, shape, placement)
+    return found or note
+
+
+def title(baseline: Baseline) -> str:
+    """Return the name of a hand-made schedule, with its stages per device where it has several.
+
+    >>> title(Baseline("interleaved-1f1b", "best", 2, None))
+    'interleaved-1f1b x2'
+    """
+    return baseline.name if baseline.chunks == 1 else f"{baseline.name} x{baseline.chunks}"
+
+
 def baseline_row(
     placer: Placer, rules: Rules, baseline: Baseline, bound_s: float | None
 ) -> dict[str, Any]:
     """Return the figures of a baseline for the plan's provenance."""
     row: dict[str, Any] = {
-        "name": baseline.name if baseline.chunks == 1 else f"{baseline.name} x{baseline.chunks}",
+        "name": title(baseline),
         "split": baseline.split,
         "chunks": baseline.chunks,
         "makespan_s": None,

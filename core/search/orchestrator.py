@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import parplan
-from parplan.contracts import Report, Strategy
+from parplan.contracts import Report
 from parplan.errors import InputError, LimitError, PluginError
 from parplan.options import SearchOptions
 from parplan.plans import Bound, Plan
@@ -20,7 +21,13 @@ from parplan.registry import Registry
 from parplan.rounding import rounding_report
 from parplan.rules import Rules
 from parplan.search import exact
-from parplan.search.baselines import baseline_row, baselines, is_pipeline
+from parplan.search.baselines import (
+    Baseline,
+    baseline_row,
+    baselines,
+    is_pipeline,
+    recipes_of,
+)
 from parplan.search.bilevel import bilevel, can_assign
 from parplan.search.blocks import find_blocks
 from parplan.search.bounds import combinatorial_bounds
@@ -47,12 +54,18 @@ def search(
     registry: Registry,
     options: SearchOptions,
     report: Report | None = None,
+    hand_made: Sequence[Baseline] | None = None,
 ) -> Plan:
     """Return the best checked plan found within the limit, with its bound.
 
     Small problems are solved exactly from a heuristic start; large ones by placements, list
     schedules and local search. Ctrl-C ends the search and keeps the incumbent
     (``provenance["interrupted"]``).
+
+    Parameters
+    ----------
+    hand_made
+        Hand-made schedules to start from; None lets the search make its own.
 
     Raises
     ------
@@ -68,7 +81,7 @@ def search(
     notes: dict[str, Any] = {"baselines": [], "interrupted": False}
     deadline = incumbent.started + options.time_limit_s
     try:
-        _search(problem, rules, registry, options, engine, incumbent, deadline, notes)
+        _search(problem, rules, registry, options, engine, incumbent, deadline, notes, hand_made)
     except KeyboardInterrupt:
         notes["interrupted"] = True
     if incumbent.schedule is None:
@@ -117,6 +130,7 @@ def _search(
     incumbent: Incumbent,
     deadline: float,
     notes: dict[str, Any],
+    hand_made: Sequence[Baseline] | None,
 ) -> None:
     """Fill the incumbent; every stage stops when the gap is closed."""
     refute(problem, rules)
@@ -132,11 +146,14 @@ def _search(
     with _contained("bounds", incumbent):
         incumbent.add_bounds(first_bounds(problem, rules))
     if is_pipeline(placer):
-        until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
         with _contained("baselines", incumbent):
-            _baselines(
-                placer, rules, registry, options, incumbent, candidates, until, deadline, notes
-            )
+            if hand_made is None:
+                until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
+                made = baselines(placer, recipes_of(registry), until, options.seed)
+                _baselines(placer, rules, incumbent, candidates, made, deadline, notes)
+            else:
+                # They are there already: a plan is never worse than what it was given.
+                _baselines(placer, rules, incumbent, candidates, hand_made, math.inf, notes)
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         with _contained(engine.solver, incumbent):
             exact.solve(rules, registry, options, engine, incumbent, deadline)
@@ -217,18 +234,15 @@ def _improve(
 def _baselines(
     placer: Placer,
     rules: Rules,
-    registry: Registry,
-    options: SearchOptions,
     incumbent: Incumbent,
     candidates: list[Candidate],
-    until: float,
+    made: Iterable[Baseline],
     deadline: float,
     notes: dict[str, Any],
 ) -> None:
-    recipes = [_recipe(entry.value) for entry in registry.strategies.values()]
     bound = incumbent.bound
     comparable = is_makespan(placer.problem)
-    for baseline in baselines(placer, recipes, until, options.seed):
+    for baseline in made:
         if time.monotonic() > deadline:
             return
         value = bound.value if bound is not None and comparable else None
@@ -237,10 +251,6 @@ def _baselines(
             candidates.append(baseline.candidate)
             schedule = Finisher(placer).finish(baseline.candidate)
             incumbent.offer(schedule, f"{baseline.name} on the {baseline.split} split")
-
-
-def _recipe(cls: type[Strategy]) -> Strategy:
-    return cls()
 
 
 def is_makespan(problem: Problem) -> bool:

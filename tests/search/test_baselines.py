@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
+import pytest
+
 from parplan.contracts import Strategy
+from parplan.errors import InputError
 from parplan.pipeline import PipelineShape, one_way
 from parplan.registry import Registry
 from parplan.rules import make_rules
-from parplan.search.baselines import Baseline, baseline_row, baselines
+from parplan.search.baselines import Baseline, baseline_row, baselines, recipes_of
 from parplan.search.blocks import find_blocks
 from parplan.search.placement import Placer
 from tests.search.pipelines import even_pipeline
@@ -67,3 +70,27 @@ def test_a_row_gives_figures_of_the_schedule(registry: Registry) -> None:
     assert row["makespan_s"] == makespan_s
     assert row["gap"] == 0.5
     assert 0 < row["bubble"] < 1
+
+
+def test_a_recipe_that_does_not_apply_has_a_row_that_says_so(registry: Registry) -> None:
+    class OnlyOdd(_NoOrders):
+        def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
+            return one_way(devices, microbatches) if devices % 2 else None
+
+    class Deep(_NoOrders):
+        def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
+            return one_way(devices, microbatches, 5) if chunks == 1 else None
+
+    (odd,) = _rows(registry, OnlyOdd()).values()
+    assert odd.note == "does not apply to 4 devices and 8 microbatches"
+    (deep,) = _rows(registry, Deep()).values()
+    assert deep.note == "needs 20 stages; the model has 8 blocks"
+
+
+def test_schedules_are_chosen_by_name(registry: Registry) -> None:
+    names = [recipe.name for recipe in recipes_of(registry, ("zb-h1", "1f1b", "zb-h1"))]
+    assert names == ["zb-h1", "1f1b"]
+    with pytest.raises(InputError, match="no strategy is named 'zb-h9'; did you mean 'zb-h1'"):
+        recipes_of(registry, ("zb-h9",))
+    with pytest.raises(InputError, match="'recompute' is no schedule; schedules are: 1f1b, "):
+        recipes_of(registry, ("recompute",))
