@@ -36,6 +36,9 @@ from parplan.ticks import ticks_up
 Assignment = Mapping[tuple[int, int], int]
 """Index into ``problem.alternatives[operator]`` for each (operator, placement group)."""
 
+Sources = Mapping[tuple[int, int], tuple[tuple[int, int], ...]]
+"""(target, source) pairs of the transfers of each (tensor, microbatch)."""
+
 Amounts = tuple[tuple[int, float], ...]
 """(resource index, amount) pairs."""
 
@@ -43,12 +46,26 @@ Amounts = tuple[tuple[int, float], ...]
 class Buffer(NamedTuple):
     """Amounts held from the start of one activity to the end of the last of its releasers.
 
-    Without releasers it is held to the end of the schedule.
+    Without releasers it is held to the end of the schedule. Where the edges are others, it is held
+    less long than said here; list schedules do without that.
     """
 
     amounts: Amounts
     allocator: int
     releasers: tuple[int, ...]
+    from_edge: Edge = Edge.START
+    to_edge: Edge = Edge.END
+
+
+class Lag(NamedTuple):
+    """A time lag between edges of two tasks; ``delay`` is what it means from start to start."""
+
+    before: int
+    after: int
+    ticks: int
+    before_edge: Edge
+    after_edge: Edge
+    delay: int
 
 
 @frozen(eq=False)
@@ -67,6 +84,8 @@ class Network:
         For each activity, (later activity, delay) with ``start[later] >= start + delay``.
     amounts
         What each activity holds while it runs; nothing if its duration is zero.
+    lags
+        The arcs of ``successors`` that declared time lags made.
     capacities, resource_names
         Of each resource that can bind; ``levels`` is what is held from the outset (parameters).
     """
@@ -80,6 +99,7 @@ class Network:
     successors: Sequence[Sequence[tuple[int, int]]]
     amounts: Sequence[Amounts]
     buffers: Sequence[Buffer]
+    lags: Sequence[Lag]
     resource_names: tuple[tuple[str, str], ...]
     capacities: Sequence[float]
     levels: Sequence[float]
@@ -129,9 +149,12 @@ class _Needs:
 class _Builder:
     """Collects the parts of one network; lives only inside ``build_network``."""
 
-    def __init__(self, problem: Problem, rules: Rules, assignment: Assignment) -> None:
+    def __init__(
+        self, problem: Problem, rules: Rules, assignment: Assignment, sources: Sources
+    ) -> None:
         self.problem = problem
         self.rules = rules
+        self.sources = sources
         workload = problem.workload
         self.tasks = tuple(problem.tasks())
         self.task_index = {task: i for i, task in enumerate(self.tasks)}
@@ -142,6 +165,7 @@ class _Builder:
         self.amounts: list[Amounts] = []
         self.transfers: list[tuple[int, int, int, int]] = []
         self.buffers: list[Buffer] = []
+        self.lags: list[Lag] = []
         self.moving_amounts: dict[object, Amounts] = {}
         self.resources = rules.resources
         self.levels = [0.0] * len(self.resources)
@@ -236,9 +260,10 @@ class _Builder:
         problem, graph = self.problem, self.problem.graph
         workload = problem.workload
         for tensor, producer in enumerate(graph.producers):
-            found: dict[tuple[int, float], _Needs] = {}
+            found: dict[tuple[object, ...], _Needs] = {}
             for microbatch in problem.microbatches_of(producer):
-                key = (workload.group(microbatch), workload.scale(microbatch))
+                sources = self.sources.get((tensor, microbatch), ())
+                key = (workload.group(microbatch), workload.scale(microbatch), sources)
                 if key not in found:
                     found[key] = self._needs(tensor, microbatch)
                 self._write_down(tensor, microbatch, found[key])
@@ -263,6 +288,7 @@ class _Builder:
                 for position, device in enumerate(chosen.devices):
                     readers.setdefault(device, {})[consumer] = None
                     matched.setdefault(device, made.devices[position % len(made.devices)])
+        matched.update(self.sources.get((tensor, microbatch), ()))
         remote = [
             (d, matched[d], self._timing(tensor, size or 0, matched[d], d), tuple(readers[d]))
             for d in readers
@@ -390,7 +416,9 @@ class _Builder:
                     continue
                 for k in self.problem.reading_tasks(last, m):
                     releaser = self.task_index[last, k]
-                    self.buffers.append(Buffer(((r, demand.amount),), allocator, (releaser,)))
+                    edges = (demand.from_edge, demand.to_edge)
+                    held = ((r, demand.amount),)
+                    self.buffers.append(Buffer(held, allocator, (releaser,), *edges))
 
     def add_lags(self) -> None:
         """Arcs of TimeLag and Order declarations."""
@@ -407,6 +435,8 @@ class _Builder:
                         delay += self.durations[a] if lag.before_edge is Edge.END else 0
                         delay -= self.durations[b] if lag.after_edge is Edge.END else 0
                         self.successors[a].append((b, delay))
+                        edges = (lag.before_edge, lag.after_edge)
+                        self.lags.append(Lag(a, b, ticks, *edges, delay))
         for _, order in self.rules.of(Order):
             for one, two in zip(order.operators, order.operators[1:], strict=False):
                 for m in self.problem.microbatches_of(index[one]):
@@ -426,6 +456,7 @@ class _Builder:
             successors=self.successors,
             amounts=self.amounts,
             buffers=self.buffers,
+            lags=self.lags,
             resource_names=tuple((rule, r.name) for rule, r in self.resources),
             capacities=[r.capacity for _, r in self.resources],
             levels=self.levels,
@@ -433,17 +464,24 @@ class _Builder:
         )
 
 
-def build_network(problem: Problem, rules: Rules, assignment: Assignment) -> Network:
+def build_network(
+    problem: Problem, rules: Rules, assignment: Assignment, sources: Sources | None = None
+) -> Network:
     """Return the activities of a problem under one assignment.
 
     Time and memory are linear in tasks, tensors x microbatches and declared demands.
+
+    Parameters
+    ----------
+    sources
+        Where transfers come from, if not from the device at the same place in the producer's group.
 
     Raises
     ------
     InfeasibleError
         If modes do not couple, or a route is missing.
     """
-    builder = _Builder(problem, rules, assignment)
+    builder = _Builder(problem, rules, assignment, sources or {})
     builder.index_demands()
     builder.add_tasks()
     builder.add_tensors()
