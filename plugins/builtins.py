@@ -9,6 +9,7 @@ from parplan.hooks import hookimpl
 
 CONSTRAINTS = (
     "parplan.constraints.devices:Devices",
+    "parplan.constraints.in_flight:InFlight",
     "parplan.constraints.links:Links",
     "parplan.constraints.memory:Memory",
     "parplan.constraints.placement:Placement",
