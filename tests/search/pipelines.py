@@ -15,11 +15,14 @@ def even_pipeline(
     times: tuple[float, float, float] = (1.0, 1.0, 1.0),
     *,
     memory: int | None = None,
+    delay: float = 0.0,
+    groups: tuple[int, ...] = (),
+    tick_s: float = 1.0,
 ) -> Problem:
     """Return blocks of one forward, one backward and one weight pass, all alike.
 
     A stage keeps one byte of each microbatch from its forward to its weight pass; nothing else has
-    a size, and links take no time.
+    a size, and links take no time but their delay.
     """
     operators, tensors = [], []
     for s in range(stages):
@@ -42,12 +45,12 @@ def even_pipeline(
             "equal",
             tuple(Device(spot, memory_bytes=memory, peak_flops={"bf16": 1.0}) for spot in spots),
             tuple(
-                Link(f"{a}>{b}", a, b, float("inf"), capacity=None)
+                Link(f"{a}>{b}", a, b, float("inf"), latency_s=delay, capacity=None)
                 for a in spots
                 for b in spots
                 if a != b
             ),
         ),
-        Workload(microbatches=microbatches),
-        tick_s=1.0,
+        Workload(microbatches=microbatches, groups=groups),
+        tick_s=tick_s,
     )

@@ -12,8 +12,9 @@ from parplan.hardware import Cluster, Device, Link
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
-from parplan.search.bounds import combinatorial_bounds
+from parplan.search.bounds import bounds_for_assignment, combinatorial_bounds
 from parplan.workload import Workload
+from tests.search.pipelines import even_pipeline
 
 REGISTRY = load_registry(installed=False)
 
@@ -82,6 +83,19 @@ def test_warm_up_bound_of_mirrored_pipelines(saved: int, delay: float, value: fl
     found = bounds_of(one_stage_per_device([UNIT] * 8, 20, saved, mirrored=True, delay=delay))
     assert found["warm-up memory"] == pytest.approx(value)
     assert max(found.values()) == pytest.approx(value)
+
+
+def test_an_assignment_of_both_directions_gives_what_pinned_chains_give() -> None:
+    problem = even_pipeline(8, 8, 20, memory=9, delay=1.0, groups=(0, 1) * 10)
+    assignment = {
+        (o, group): alternative
+        for o, operator in enumerate(problem.graph.operators)
+        for alternative, choice in enumerate(problem.alternatives[o])
+        for group in (0, 1)
+        if choice.devices[0] == (stage := int(operator.name[1:])) + group * (7 - 2 * stage)
+    }
+    found = bounds_for_assignment(problem, make_rules(problem, REGISTRY), assignment)
+    assert max((b.value, b.source) for b in found) == (pytest.approx(72), "warm-up memory")
 
 
 def test_slots_are_begun_and_ended_one_after_the_other() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -127,10 +127,10 @@ def running(windows: Windows) -> dict[int, list[Activity]]:
     for o in range(len(instance.choices)):
         table, heads = instance.amounts[instance.use[o]], windows.heads[o]
         usable: NDArray[np.bool_] = np.less(heads, np.inf)
-        if not table[usable.any(axis=0)].min(axis=0, initial=np.inf).any():
-            continue
         for row, column in enumerate(instance.columns_of(o)):
             choices = usable[row]
+            if not table[choices].min(axis=0).any():
+                continue
             used = instance.ticks[o][row, choices][:, None] * table[choices]
             least, largest = used.min(axis=0), table[choices].max(axis=0)
             head, tail = float(windows.head[o][row]), float(windows.tail[o][row])
@@ -140,6 +140,17 @@ def running(windows: Windows) -> dict[int, list[Activity]]:
                 one = Activity(head, ticks, tail, amount, column.count, (o, row), steady)
                 found.setdefault(r, []).append(one)
     return found
+
+
+def one_at_a_time(
+    tasks: Mapping[int, Sequence[Activity]], capacities: Sequence[float]
+) -> dict[int, list[Activity]]:
+    """Return the resources no two of whose tasks fit side by side, with these tasks."""
+    return {
+        r: list(found)
+        for r, found in tasks.items()
+        if all(a.steady and 2 * a.amount > capacities[r] * (1 + 1e-9) for a in found)
+    }
 
 
 def crossings(windows: Windows, places: Places) -> tuple[Crossing, ...]:
