@@ -8,6 +8,7 @@ between them and the optimizer follow from that by the rules of reverse-mode dif
   several layers gets a contribution from each, and its producer's backward pass adds them up;
 - an input that is added to the result (a residual connection) hands the result's gradient on
   unchanged; where the input has another reader, that reader's backward pass adds it in;
+- a layer that only adds its inputs has no backward pass: each input gets the result's gradient;
 - a backward-weight pass reads the same gradients and the saved input.
 """
 
@@ -50,12 +51,18 @@ class Work:
         Measured duration by device kind, if any.
     workspace_bytes
         Memory held while it runs.
+    engines
+        What it holds of its device while it runs.
+    source
+        Where its seconds come from, if it has any; empty: where the layer's come from.
     """
 
     kernels: tuple[Kernel, ...] = ()
     saved: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(factory=dict)
     workspace_bytes: int = 0
+    engines: tuple[str, ...] = ("compute",)
+    source: str = ""
 
 
 @frozen
@@ -93,7 +100,14 @@ class Layer:
     @property
     def has_backward(self) -> bool:
         """Whether a gradient reaches it."""
-        return self.backward_input is not None or self.backward_weight is not None
+        has_pass = self.backward_input is not None or self.backward_weight is not None
+        return has_pass or self.only_adds
+
+    @property
+    def only_adds(self) -> bool:
+        """Whether it is a sum of its inputs: it hands gradients on without a pass of its own."""
+        no_pass = self.backward_input is None and self.backward_weight is None
+        return no_pass and bool(self.reads) and set(self.reads) <= set(self.residual)
 
 
 @frozen
@@ -192,7 +206,7 @@ def _passes(layer: Layer, split: bool) -> list[_Pass]:
     """Return the backward passes of a layer: none, one or two."""
     inputs, weights = layer.backward_input, layer.backward_weight
     trained = bool(layer.parameters)
-    if not layer.has_backward:
+    if not layer.has_backward or layer.only_adds:
         return []
     if not split:
         whole = _join([work for work in (inputs, weights) if work is not None])
@@ -214,6 +228,8 @@ def _join(works: Sequence[Work]) -> Work:
         saved=tuple(dict.fromkeys(t for work in works for t in work.saved)),
         seconds={kind: sum(work.seconds[kind] for work in works) for kind in kinds},
         workspace_bytes=max(work.workspace_bytes for work in works),
+        engines=tuple(dict.fromkeys(engine for work in works for engine in work.engines)),
+        source="; ".join(dict.fromkeys(work.source for work in works if work.source)),
     )
 
 
@@ -230,17 +246,22 @@ def _gradients(
     known: dict[str, list[str]] = {}
     handed_on: dict[str, list[str]] = {}
     made: list[tuple[str, str, int]] = []
+    own: dict[str, list[_Pass]] = {}
     for p in passes:
-        layer = p.layer
+        own.setdefault(p.layer.name, []).append(p)
+    for layer in reversed(layers):
         upstream = [g for t in layer.writes for g in known.get(t, []) + handed_on.get(t, [])]
-        reads = [*upstream, *p.work.saved]
-        if not upstream and not set(p.work.saved) & set(layer.writes):
-            # Nothing else says that the backward pass comes after its own forward pass.
-            start = f"{p.name}:start"
-            made.append((start, f"{layer.name}:forward", 0))
-            reads.append(start)
-        if p.writes_gradients:
-            for tensor in (t for t in layer.reads if t in differentiable):
+        if layer.only_adds:
+            for tensor in differentiable & set(layer.reads):
+                handed_on.setdefault(tensor, []).extend(upstream)
+        for p in own.get(layer.name, ()):
+            reads = [*upstream, *p.work.saved]
+            if not upstream and not set(p.work.saved) & set(layer.writes):
+                # Nothing else says that the backward pass comes after its own forward pass.
+                start = f"{p.name}:start"
+                made.append((start, f"{layer.name}:forward", 0))
+                reads.append(start)
+            for tensor in (t for t in layer.reads if p.writes_gradients and t in differentiable):
                 if tensor in layer.residual:
                     handed_on.setdefault(tensor, []).extend(upstream)
                     continue
@@ -249,8 +270,8 @@ def _gradients(
                 reads += handed_on.pop(tensor, [])
                 made.append((gradient, p.name, layer.gradient_bytes.get(tensor, sizes[tensor])))
                 known.setdefault(tensor, []).append(gradient)
-        for tensor in reads:
-            readers.setdefault(tensor, []).append(p.name)
+            for tensor in reads:
+                readers.setdefault(tensor, []).append(p.name)
     return made
 
 
@@ -288,5 +309,6 @@ def _mode(work: Work, source: str) -> Mode:
     return Mode(
         seconds=work.seconds,
         workspace_bytes=work.workspace_bytes,
-        source=source if work.seconds else "",
+        engines=work.engines,
+        source=(work.source or source) if work.seconds else "",
     )

@@ -21,14 +21,14 @@ def join_modules(graph: Graph, path: Callable[[str], str]) -> Graph:
     Parameters
     ----------
     graph
-        Fresh from an importer: each operator has one mode without seconds.
+        Fresh from an importer: each operator has one mode.
     path
         Gives the new path for a module, e.g. ``layers.3`` for ``layers.3.mlp``.
 
     Raises
     ------
     InputError
-        If joined operators differ in dtype, or the result has a cycle.
+        If joined operators differ in dtype or engines, or the result has a cycle.
     """
     members: dict[str, list[int]] = {}
     home = [_Home(path(o.module), o.kind) for o in graph.operators]
@@ -75,10 +75,23 @@ def _joined(graph: Graph, home: _Home, rows: list[int], group_of: dict[str, str]
         parameters=tuple(dict.fromkeys(group_of[g] for part in parts for g in part.parameters)),
         repeat=parts[0].repeat,
         module=home.path,
-        modes=(Mode(workspace_bytes=_workspace(graph, rows)),),
+        modes=(_mode(home, parts, _workspace(graph, rows)),),
         dtype=parts[0].dtype,
         kernels=tuple(kernels) if len(kernels) > 1 else (),
     )
+
+
+def _mode(home: _Home, parts: list[Operator], workspace: int) -> Mode:
+    """Return the one mode of a joined operator; seconds that are given add up."""
+    own = [mode for part in parts for mode in part.modes]
+    if len({mode.engines for mode in own}) > 1 or len({bool(mode.seconds) for mode in own}) > 1:
+        raise InputError(
+            f"'{home.name}' would join operators that hold different engines, or that have seconds "
+            "and that have none; choose a finer granularity"
+        )
+    seconds = {kind: sum(mode.seconds[kind] for mode in own) for kind in own[0].seconds}
+    source = "; ".join(dict.fromkeys(mode.source for mode in own if mode.source))
+    return Mode(seconds=seconds, workspace_bytes=workspace, engines=own[0].engines, source=source)
 
 
 def _workspace(graph: Graph, rows: list[int]) -> int:

@@ -8,15 +8,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from attrs import frozen
+import attrs
+from attrs import field, frozen
 
 from parplan.contracts import Importer
 from parplan.differentiation import Backward, Passes, inference_graph, training_graph
 from parplan.errors import InputError
 from parplan.files import read_bytes
 from parplan.graph import Graph
+from parplan.plugins.importers.expert_parallel import ExpertParallel
 from parplan.plugins.importers.granularity import join_modules
-from parplan.plugins.importers.shape import ELEMENT_BYTES, Setting, Shape
+from parplan.plugins.importers.shape import (
+    ELEMENT_BYTES,
+    LatentAttention,
+    Mixture,
+    Setting,
+    Shape,
+)
 from parplan.plugins.importers.transformer import Decoder
 from parplan.structuring import did_you_mean, structure
 
@@ -27,7 +35,7 @@ T = TypeVar("T", int, bool)
 
 
 class Granularity(StrEnum):
-    """What one operator is: a product or norm, half a layer, or a layer."""
+    """What one operator is: a product or norm, a module (half a layer, or less), or a layer."""
 
     OPERATOR = "operator"
     BLOCK = "block"
@@ -68,6 +76,9 @@ class HuggingFaceOptions:
         weights and two moments (ZeRO, 2 + 2 + 12).
     logit_bytes
         Per element of the logits; fp32 by default.
+    expert_parallel
+        For a mixture of experts: among how many ranks its experts are divided, and what the
+        exchange of tokens takes.
     """
 
     sequence: int | None = None
@@ -82,6 +93,7 @@ class HuggingFaceOptions:
     gradient_bytes: int = 2
     optimizer_bytes: int = 12
     logit_bytes: int = 4
+    expert_parallel: ExpertParallel = field(factory=ExpertParallel)
 
     def __attrs_post_init__(self) -> None:
         for what in ("sequence", "microbatch", "weight_bytes", "logit_bytes"):
@@ -106,11 +118,12 @@ class HuggingFaceOptions:
             weight_bytes=self.weight_bytes,
             gradient_bytes=self.gradient_bytes,
             optimizer_bytes=self.optimizer_bytes,
+            expert_parallel=self.expert_parallel,
         )
 
 
 class HuggingFace(Importer):
-    """Reads the ``config.json`` of a Llama, Mistral, Qwen2 or GPT-2 model.
+    """Reads the ``config.json`` of a Llama, Mistral, Qwen2, GPT-2, Mixtral or DeepSeek-V3 model.
 
     Embedding, final norm, head, loss and the optimizer of each module are operators of their own.
     Tied embeddings are one parameter group, read by embedding and head.
@@ -133,9 +146,26 @@ class HuggingFace(Importer):
                     f"{shape.positions} learned positions; lower model.options.sequence",
                     key="n_positions",
                 )
+            _check_experts(shape, chosen)
         except InputError as error:
             raise error.located(file=str(path)) from None
         return model_graph(_title(config, path), shape, setting, chosen)
+
+
+def _check_experts(shape: Shape, options: HuggingFaceOptions) -> None:
+    """Raise InputError where expert parallelism is asked for in vain, or would be hidden."""
+    group = options.expert_parallel
+    if group.degree == 1:
+        return
+    if shape.mixture is None:
+        raise InputError("the model has no experts to divide", key="model.options.expert_parallel")
+    group.local_experts(shape.mixture.experts)
+    if options.granularity is Granularity.LAYER:
+        raise InputError(
+            "an operator that is a whole layer would hide the exchange of tokens in it; choose "
+            "'block' or 'operator'",
+            key="model.options.granularity",
+        )
 
 
 def model_graph(name: str, shape: Shape, setting: Setting, options: HuggingFaceOptions) -> Graph:
@@ -246,11 +276,79 @@ def _gpt2(config: Mapping[str, Any]) -> Shape:
     )
 
 
+def _mixtral(config: Mapping[str, Any]) -> Shape:
+    """Return the shape of a Mixtral: experts in every layer, nothing shared."""
+    mixture = Mixture(
+        experts=_size(config, "num_local_experts"),
+        active=_size(config, "num_experts_per_tok"),
+        feed_forward=_size(config, "intermediate_size"),
+    )
+    return attrs.evolve(_gated(config, window=_window(config)), mixture=mixture)
+
+
+def _qwen2_moe(config: Mapping[str, Any]) -> Shape:
+    """Return the shape of a Qwen2-MoE with experts in every layer."""
+    if _size(config, "decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers"):
+        raise InputError(
+            "layers with and without experts in turn are not known; 'decoder_sparse_step' must be "
+            "1 and 'mlp_only_layers' empty",
+            key="decoder_sparse_step",
+        )
+    mixture = Mixture(
+        experts=_size(config, "num_experts"),
+        active=_size(config, "num_experts_per_tok"),
+        feed_forward=_size(config, "moe_intermediate_size"),
+        shared=_size(config, "shared_expert_intermediate_size"),
+        shared_gate=True,
+    )
+    return attrs.evolve(_qwen2(config), mixture=mixture)
+
+
+def _deepseek_v3(config: Mapping[str, Any]) -> Shape:
+    """Return the shape of a DeepSeek-V3; modules that predict further tokens are left out."""
+    if _size(config, "moe_layer_freq", 1) != 1:
+        raise InputError(
+            "layers with and without experts in turn are not known", key="moe_layer_freq"
+        )
+    hidden, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")
+    inner = _size(config, "moe_intermediate_size")
+    latent = LatentAttention(
+        query_rank=_get(config, ("q_lora_rank",), int, 0),
+        key_value_rank=_size(config, "kv_lora_rank"),
+        plain_head=_size(config, "qk_nope_head_dim"),
+        rotary_head=_size(config, "qk_rope_head_dim"),
+        value_head=_size(config, "v_head_dim"),
+    )
+    mixture = Mixture(
+        experts=_size(config, "n_routed_experts"),
+        active=_size(config, "num_experts_per_tok"),
+        feed_forward=inner,
+        shared=inner * _get(config, ("n_shared_experts",), int, 0),
+        first=_get(config, ("first_k_dense_replace",), int, 0),
+        router_bias=True,
+    )
+    return Shape(
+        hidden=hidden,
+        layers=_size(config, "num_hidden_layers"),
+        heads=heads,
+        key_value_heads=heads,
+        head_size=latent.value_head,
+        feed_forward=_size(config, "intermediate_size"),
+        vocabulary=_size(config, "vocab_size"),
+        tied=_get(config, ("tie_word_embeddings",), bool, False),
+        latent=latent,
+        mixture=mixture,
+    )
+
+
 MODELS: Mapping[str, Callable[[Mapping[str, Any]], Shape]] = {
     "llama": _llama,
     "mistral": _mistral,
     "qwen2": _qwen2,
     "gpt2": _gpt2,
+    "mixtral": _mixtral,
+    "qwen2_moe": _qwen2_moe,
+    "deepseek_v3": _deepseek_v3,
 }
 """Known values of ``model_type``."""
 

@@ -4,13 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
+
+from parplan.errors import InputError
+from parplan.plugins.importers.expert_parallel import ExpertParallel
 
 STATISTICS_BYTES = 4
 """Of one fp32 statistic per token or row: a norm's, the softmax's log-sum-exp."""
 
 MASK_BYTES = 1
 """Per element of a dropout mask."""
+
+
+@frozen
+class LatentAttention:
+    """Attention whose keys and values (and queries) go through a narrow layer.
+
+    DeepSeek-V2 (arXiv 2405.04434, section 2.1).
+
+    Attributes
+    ----------
+    query_rank
+        Width of the layer that queries go through; 0 where they go through none.
+    key_value_rank
+        Width of the layer that keys and values go through.
+    plain_head, rotary_head
+        Elements of a query or key head without and with rotary positions; the rotary part of the
+        key is one for all heads.
+    value_head
+        Elements of a value head.
+    """
+
+    query_rank: int
+    key_value_rank: int
+    plain_head: int
+    rotary_head: int
+    value_head: int
+
+
+@frozen
+class Mixture:
+    """A mixture of experts in place of the feed-forward part.
+
+    Attributes
+    ----------
+    experts, active
+        How many there are, and to how many each token goes.
+    feed_forward
+        Inner width of an expert.
+    shared
+        Inner width of the part that every token goes through; 0 for none.
+    shared_gate
+        Whether that part is weighted by a product of its own.
+    first
+        The first layer that has experts; those before it are dense.
+    router_bias
+        Whether each expert has a bias in the choice (loss-free balancing).
+    """
+
+    experts: int
+    active: int
+    feed_forward: int
+    shared: int = 0
+    shared_gate: bool = False
+    first: int = 0
+    router_bias: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.active > self.experts:
+            raise InputError(f"{self.active} active experts of {self.experts}")
 
 
 @frozen
@@ -31,6 +93,10 @@ class Shape:
         Whether the head uses the embedding's weights.
     attention_dropout, residual_dropout, embedding_dropout
         Whether training drops out there, which saves masks.
+    latent
+        How keys and values are narrowed; None for heads that are projected at full width.
+    mixture
+        The experts; None for a dense model.
     """
 
     hidden: int
@@ -51,6 +117,12 @@ class Shape:
     attention_dropout: bool = False
     residual_dropout: bool = False
     embedding_dropout: bool = False
+    latent: LatentAttention | None = None
+    mixture: Mixture | None = None
+
+    def is_mixture(self, layer: int) -> bool:
+        """Return whether a layer, counted from 0, has experts."""
+        return self.mixture is not None and layer >= self.mixture.first
 
     @property
     def query(self) -> int:
@@ -88,6 +160,8 @@ class Setting:
         Whether attention keeps no sequence x sequence matrix.
     causal_half
         Count the work of attention for the visible half only, as a causal kernel does it.
+    expert_parallel
+        Among how many ranks experts are divided, and what exchanging tokens takes.
     """
 
     sequence: int
@@ -101,6 +175,7 @@ class Setting:
     weight_bytes: int = 2
     gradient_bytes: int = 2
     optimizer_bytes: int = 12
+    expert_parallel: ExpertParallel = field(factory=ExpertParallel)
 
     @property
     def tokens(self) -> int:

@@ -17,6 +17,9 @@ from attrs import frozen
 from parplan.differentiation import Layer, Update, Work
 from parplan.graph import Kernel, ParameterGroup
 from parplan.plugins.importers.attention import attention
+from parplan.plugins.importers.elementary import activation, norm, product, with_kernel
+from parplan.plugins.importers.latent_attention import latent_attention, latent_counts
+from parplan.plugins.importers.mixture import mixture_counts, mixture_of_experts
 from parplan.plugins.importers.shape import MASK_BYTES, STATISTICS_BYTES, Setting, Shape
 
 
@@ -32,11 +35,16 @@ class Decoder:
         yield self._embedding()
         source = "embedding"
         for i in range(self.shape.layers):
-            yield from self._attention_block(f"layers.{i}.attention", source)
-            middle = f"layers.{i}.attention.output"
-            yield from self._feed_forward_block(f"layers.{i}.mlp", middle)
-            source = f"layers.{i}.mlp.down"
-        yield self._norm("final_norm", "final_norm", source, residual=False)
+            path = f"layers.{i}"
+            yield from self._attention_block(f"{path}.attention", source)
+            middle = f"{path}.attention.output"
+            if self.shape.is_mixture(i):
+                yield from mixture_of_experts(self.shape, self.setting, path, middle)
+                source = f"{path}.sum"
+            else:
+                yield from self._feed_forward_block(f"{path}.mlp", middle)
+                source = f"{path}.mlp.down"
+        yield self._norm("final_norm", "final_norm", source)
         yield self._head()
         if self.setting.training:
             yield self._loss()
@@ -48,7 +56,12 @@ class Decoder:
         if x.positions:
             counts["embedding.positions"] = x.positions * x.hidden
         for i in range(x.layers):
-            counts |= self._layer_counts(f"layers.{i}")
+            path = f"layers.{i}"
+            counts |= self._attention_counts(f"{path}.attention")
+            if x.is_mixture(i):
+                counts |= mixture_counts(x, s, path)
+            else:
+                counts |= self._feed_forward_counts(f"{path}.mlp")
         counts["final_norm"] = x.norm_parameters
         if not x.tied:
             counts["head"] = x.vocabulary * x.hidden
@@ -77,18 +90,27 @@ class Decoder:
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def _layer_counts(self, path: str) -> dict[str, int]:
-        """Parameters of one layer: 2h^2+2hk+3hf+2h for Llama, 12h^2+13h for GPT-2."""
+    def _attention_counts(self, path: str) -> dict[str, int]:
+        """Parameters: 2h^2+2hk+h for Llama, 4h^2+6h for GPT-2."""
         x = self.shape
-        wide, inner = x.query + 2 * x.key_value, x.feed_forward
+        norm = {f"{path}.norm": x.norm_parameters}
+        if x.latent is not None:
+            return norm | latent_counts(x, x.latent, path)
+        wide = x.query + 2 * x.key_value
+        return norm | {
+            f"{path}.qkv": x.hidden * wide + wide * x.qkv_bias,
+            f"{path}.output": x.query * x.hidden + x.hidden * x.output_bias,
+        }
+
+    def _feed_forward_counts(self, path: str) -> dict[str, int]:
+        """Parameters: 3hf+h for Llama, 8h^2+7h for GPT-2."""
+        x = self.shape
+        inner = x.feed_forward
         up = 2 * inner if x.gated else inner
         return {
-            f"{path}.attention.norm": x.norm_parameters,
-            f"{path}.attention.qkv": x.hidden * wide + wide * x.qkv_bias,
-            f"{path}.attention.output": x.query * x.hidden + x.hidden * x.output_bias,
-            f"{path}.mlp.norm": x.norm_parameters,
-            f"{path}.mlp.{self._up}": x.hidden * up + up * x.feed_forward_bias,
-            f"{path}.mlp.down": inner * x.hidden + x.hidden * x.feed_forward_bias,
+            f"{path}.norm": x.norm_parameters,
+            f"{path}.{self._up}": x.hidden * up + up * x.feed_forward_bias,
+            f"{path}.down": inner * x.hidden + x.hidden * x.feed_forward_bias,
         }
 
     @property
@@ -102,79 +124,50 @@ class Decoder:
         """Yield norm, qkv, core and output; the block's input is added to its result."""
         x = self.shape
         yield self._norm(f"{path}.norm", path, source, residual=True)
+        if x.latent is not None:
+            yield from latent_attention(x, x.latent, self.setting, path, source)
+            return
         wide = x.query + 2 * x.key_value
         biased = x.hidden * wide + wide * x.qkv_bias
-        qkv = self._product(f"{path}.qkv", path, f"{path}.norm", x.hidden, wide, biased)
+        qkv = product(
+            self.setting, f"{path}.qkv", path, f"{path}.norm", x.hidden, wide, parameters=biased
+        )
         if not x.positions:
             # Rotary embedding, in place: reads and writes queries and keys, both ways.
             turn = Kernel(0.0, 2 * self._bytes(x.query + x.key_value))
-            qkv = _with_kernel(qkv, turn, turn)
+            qkv = with_kernel(qkv, turn, turn)
         yield qkv
         yield attention(x, self.setting, f"{path}.core", path, f"{path}.qkv")
         count = x.query * x.hidden + x.hidden * x.output_bias
-        output = self._product(f"{path}.output", path, f"{path}.core", x.query, x.hidden, count)
+        output = product(
+            self.setting,
+            f"{path}.output",
+            path,
+            f"{path}.core",
+            x.query,
+            x.hidden,
+            parameters=count,
+        )
         yield self._with_residual(output, source)
 
     def _feed_forward_block(self, path: str, source: str) -> Iterator[Layer]:
         """Yield norm, up (with the gate), activation and down, added to the block's input."""
-        x = self.shape
+        x, s = self.shape, self.setting
         inner = x.feed_forward
         up = 2 * inner if x.gated else inner
         yield self._norm(f"{path}.norm", path, source, residual=True)
         count = x.hidden * up + up * x.feed_forward_bias
-        yield self._product(f"{path}.{self._up}", path, f"{path}.norm", x.hidden, up, count)
-        yield Layer(
-            name=f"{path}.activation",
-            module=path,
-            reads=(f"{path}.{self._up}",),
-            writes={f"{path}.activation": self._bytes(inner)},
-            forward=Work((Kernel(0.0, self._bytes(up + inner)),)),
-            backward_input=Work(
-                (Kernel(0.0, self._bytes(2 * up + inner)),), (f"{path}.{self._up}",)
-            ),
-            dtype=self.setting.dtype,
-        )
+        wide, narrow = f"{path}.{self._up}", f"{path}.activation"
+        yield product(s, wide, path, f"{path}.norm", x.hidden, up, parameters=count)
+        yield activation(s, narrow, path, wide, inner, gated=x.gated)
         count = inner * x.hidden + x.hidden * x.feed_forward_bias
-        down = self._product(f"{path}.down", path, f"{path}.activation", inner, x.hidden, count)
+        down = product(s, f"{path}.down", path, narrow, inner, x.hidden, parameters=count)
         yield self._with_residual(down, source)
 
-    def _norm(self, name: str, module: str, source: str, *, residual: bool) -> Layer:
-        """Return a norm; its backward pass makes its weights' gradient, and adds the residual's."""
-        x, s = self.shape, self.setting
-        size = self._bytes(x.hidden)
-        statistics = {f"{name}.statistics": s.tokens * x.norm_statistics} if s.training else {}
-        weights = x.norm_parameters * s.weight_bytes
-        moved = (4 if residual else 3) * size + weights + 2 * x.norm_parameters * s.gradient_bytes
-        return Layer(
-            name=name,
-            module=module,
-            reads=(source,),
-            writes={name: size, **statistics},
-            forward=Work((Kernel(0.0, 2 * size + weights),)),
-            backward_input=Work((Kernel(0.0, moved),), (source, *statistics)),
-            parameters=(name,),
-            dtype=s.dtype,
-        )
-
-    def _product(
-        self, name: str, module: str, source: str, inner: int, outer: int, count: int
-    ) -> Layer:
-        """Return a linear layer: 2 T n m FLOP in each pass; the weight pass reads the input."""
-        s = self.setting
-        flops = 2.0 * s.tokens * inner * outer
-        moved = self._bytes(inner + outer)
-        dense = Kernel(flops, moved + count * s.weight_bytes)
-        weight = Kernel(flops, moved + 2 * count * s.gradient_bytes)
-        return Layer(
-            name=name,
-            module=module,
-            reads=(source,),
-            writes={name: self._bytes(outer)},
-            forward=Work((dense,)),
-            backward_input=Work((dense,)),
-            backward_weight=Work((weight,), (source,)),
-            parameters=(name,),
-            dtype=s.dtype,
+    def _norm(self, name: str, module: str, source: str, *, residual: bool = False) -> Layer:
+        x = self.shape
+        return norm(
+            self.setting, name, module, source, x.hidden, bias=x.norm_bias, residual=residual
         )
 
     def _with_residual(self, layer: Layer, source: str) -> Layer:
@@ -183,9 +176,9 @@ class Decoder:
         size = self._bytes(self.shape.hidden)
         layer = attrs.evolve(layer, reads=(*layer.reads, source), residual=(source,))
         if not (self.shape.residual_dropout and s.training):
-            return _with_kernel(layer, Kernel(0.0, 3 * size))
+            return with_kernel(layer, Kernel(0.0, 3 * size))
         mask, masked = f"{layer.name}.mask", s.tokens * self.shape.hidden * MASK_BYTES
-        layer = _with_kernel(layer, Kernel(0.0, 3 * size + masked), Kernel(0.0, 2 * size + masked))
+        layer = with_kernel(layer, Kernel(0.0, 3 * size + masked), Kernel(0.0, 2 * size + masked))
         inputs, weights = layer.backward_input, layer.backward_weight
         assert inputs is not None  # a product has both passes
         assert weights is not None
@@ -225,7 +218,7 @@ class Decoder:
         x, s = self.shape, self.setting
         tokens = s.tokens if s.training else s.microbatch
         count = x.vocabulary * x.hidden
-        layer = self._product("head", "head", "final_norm", x.hidden, x.vocabulary, count)
+        layer = product(s, "head", "head", "final_norm", x.hidden, x.vocabulary)
         logits = tokens * x.vocabulary * s.logit_bytes
         flops = 2.0 * tokens * x.hidden * x.vocabulary
         moved = tokens * x.hidden * s.element_bytes + logits + count * s.weight_bytes
@@ -251,12 +244,3 @@ class Decoder:
             gradient_bytes={"head": gradient},
             dtype=s.dtype,
         )
-
-
-def _with_kernel(layer: Layer, forward: Kernel, backward: Kernel | None = None) -> Layer:
-    """Return the layer with another kernel after its forward and before its backward-input pass."""
-    first = attrs.evolve(layer.forward, kernels=(*layer.forward.kernels, forward))
-    inputs = layer.backward_input
-    if backward is not None and inputs is not None:
-        inputs = attrs.evolve(inputs, kernels=(backward, *inputs.kernels))
-    return attrs.evolve(layer, forward=first, backward_input=inputs)
