@@ -16,6 +16,22 @@ from parplan.problem import Problem
 
 
 @frozen
+class Places:
+    """Pins and bans of one placement group.
+
+    Attributes
+    ----------
+    pin
+        Operators to the devices that they may use; no others.
+    forbid
+        Operators to devices that they must not use.
+    """
+
+    pin: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    forbid: Mapping[str, tuple[str, ...]] = field(factory=dict)
+
+
+@frozen
 class Placement(Constraint):
     """Pins and bans by name or pattern, e.g. ``pin: {"layers.*.mlp": [gpu0, gpu1]}``.
 
@@ -30,6 +46,9 @@ class Placement(Constraint):
         Operators to devices that they must not use.
     forbid_modes
         Operators to names of modes that they must not run in.
+    groups
+        Further pins and bans, an entry for each placement group of the workload: DualPipe's two
+        directions are two groups, pinned the other way round.
     together
         Lists of operators that share their device group.
     same_mode
@@ -46,6 +65,7 @@ class Placement(Constraint):
     pin: Mapping[str, tuple[str, ...]] = field(factory=dict)
     forbid: Mapping[str, tuple[str, ...]] = field(factory=dict)
     forbid_modes: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    groups: tuple[Places, ...] = ()
     together: tuple[tuple[str, ...], ...] = ()
     same_mode: tuple[tuple[str, ...], ...] = ()
     apart: tuple[tuple[str, ...], ...] = ()
@@ -53,7 +73,14 @@ class Placement(Constraint):
 
     def declare(self, problem: Problem) -> Iterable[Declaration]:
         """Yield what the options say, operator by operator."""
-        yield from self._bans(problem)
+        yield from _bans(problem, self, f"constraints.{self.name}", None)
+        count = problem.workload.group_count
+        if self.groups and len(self.groups) != count:
+            found = f"has {len(self.groups)} entries for {count} placement groups"
+            hint = "" if count > 1 else "; say which microbatch is in which with 'workload.groups'"
+            raise InputError(found + hint, key=f"constraints.{self.name}.groups")
+        for group, places in enumerate(self.groups):
+            yield from _bans(problem, places, f"constraints.{self.name}.groups[{group}]", group)
         yield from self._mode_bans(problem)
         for what, lists in (("together", self.together), ("same_mode", self.same_mode)):
             for members in self._members(problem, what, lists):
@@ -61,20 +88,6 @@ class Placement(Constraint):
         for members in self._members(problem, "apart", self.apart):
             yield Apart(members)
         yield from self._orders(problem)
-
-    def _bans(self, problem: Problem) -> Iterator[Forbidden]:
-        cluster = problem.cluster
-        everywhere = [device.name for device in cluster.devices]
-        for what, rules in (("pin", self.pin), ("forbid", self.forbid)):
-            for pattern, places in rules.items():
-                key = f"constraints.{self.name}.{what}.{pattern}"
-                if not places:
-                    raise InputError("names no device", key=key)
-                named = {d for p in places for d in matching_devices(p, cluster, key=key)}
-                banned = [d for d in everywhere if (d in named) == (what == "forbid")]
-                for name in matching_operators(pattern, problem.graph.operators, key=key):
-                    for device in banned:
-                        yield Forbidden(name, device=device)
 
     def _mode_bans(self, problem: Problem) -> Iterator[Forbidden]:
         index = problem.graph.operator_index
@@ -112,3 +125,21 @@ class Placement(Constraint):
                 for a in first:
                     for b in last:
                         yield Order((a, b))
+
+
+def _bans(
+    problem: Problem, places: Places | Placement, key: str, group: int | None
+) -> Iterator[Forbidden]:
+    """Yield what pins and bans forbid to one placement group, or to all (None)."""
+    cluster = problem.cluster
+    everywhere = [device.name for device in cluster.devices]
+    for what, rules in (("pin", places.pin), ("forbid", places.forbid)):
+        for pattern, names in rules.items():
+            here = f"{key}.{what}.{pattern}"
+            if not names:
+                raise InputError("names no device", key=here)
+            named = {d for name in names for d in matching_devices(name, cluster, key=here)}
+            banned = [d for d in everywhere if (d in named) == (what == "forbid")]
+            for operator in matching_operators(pattern, problem.graph.operators, key=here):
+                for device in banned:
+                    yield Forbidden(operator, device=device, group=group)

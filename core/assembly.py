@@ -44,14 +44,14 @@ def assemble_problem(spec: Spec, registry: Registry) -> Problem:
         check_names(spec, registry)
         cluster = build_cluster(spec.cluster)
         graph = load_graph(spec, registry)
-        _check_passes(graph, spec.workload)
+        _check_passes(graph, spec.workload.build())
         graph = apply_strategies(graph, spec, cluster, registry)
         graph = _priced(graph, cluster, cost_models(spec, registry))
         problem = Problem(
             name=spec.name,
             graph=graph,
             cluster=cluster,
-            workload=spec.workload,
+            workload=spec.workload.build(),
             constraints=constraints_of(spec, graph),
             objectives=spec.objectives,
             tick_s=1.0 if spec.tick_s is None else spec.tick_s,
@@ -122,7 +122,7 @@ def apply_strategies(graph: Graph, spec: Spec, cluster: Cluster, registry: Regis
 
     Each is handed ``{"cluster": Cluster, "workload": Workload}``.
     """
-    hint: Mapping[str, Any] = {"cluster": cluster, "workload": spec.workload}
+    hint: Mapping[str, Any] = {"cluster": cluster, "workload": spec.workload.build()}
     for position, rule in enumerate(spec.strategies):
         entry, strategy = _made(registry, "strategies", rule, f"strategies[{position}]")
         assert isinstance(strategy, Strategy)

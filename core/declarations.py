@@ -172,11 +172,16 @@ class TimeLag:
 
 @frozen
 class Forbidden:
-    """An operator must not use a device, a mode, or a mode on a device (None: any)."""
+    """An operator must not use a device, a mode, or a mode on a device (None: any).
+
+    ``group`` bans it for the microbatches of one placement group alone (`Workload.groups`); an
+    operator that runs once per step counts as group 0.
+    """
 
     operator: str
     device: str | None = None
     mode: str | None = None
+    group: int | None = None
 
 
 @frozen

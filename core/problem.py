@@ -121,6 +121,12 @@ class Problem:
             return range(STEP, STEP + 1)
         return range(self.workload.microbatches)
 
+    def groups_of(self, operator: int) -> range:
+        """Return the placement groups of an operator; group 0 alone if it runs once per step."""
+        if self.graph.operators[operator].repeat is Repeat.STEP:
+            return range(1)
+        return range(self.workload.group_count)
+
     def tasks(self) -> Iterator[tuple[int, int]]:
         """Yield every task as (operator index, microbatch), operators in the graph's order."""
         for operator in range(len(self.graph.operators)):

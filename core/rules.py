@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -69,7 +69,18 @@ class Rules:
 
     @cached_property
     def allowed(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of the alternatives of each operator that no ``Forbidden`` rules out.
+        """Indices of the alternatives of each operator that some placement group may use."""
+        return tuple(
+            rows[0] if len(set(rows)) == 1 else tuple(sorted(set().union(*rows)))
+            for rows in self.allowed_by_group
+        )
+
+    @cached_property
+    def allowed_by_group(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """Indices of the alternatives that no ``Forbidden`` rules out, by operator and group.
+
+        Every engine takes what may run where from here. Groups are those of
+        ``Problem.groups_of``; O(operators x groups x alternatives + declarations).
 
         Raises
         ------
@@ -77,34 +88,43 @@ class Rules:
             If an operator has none left, naming the rules that took them.
         """
         problem = self.problem
-        graph, cluster = problem.graph, problem.cluster
         bans: dict[int, list[tuple[str, Forbidden]]] = {}
         for rule, ban in self.of(Forbidden):
-            bans.setdefault(graph.operator_index[ban.operator], []).append((rule, ban))
-        result = []
-        for index, operator in enumerate(graph.operators):
-            rows = range(len(problem.alternatives[index]))
-            for _, ban in bans.get(index, ()):
-                device = None if ban.device is None else cluster.device_index[ban.device]
-                rows = [  # type: ignore[assignment]  # a narrower sequence of the same indices
-                    row
-                    for row in rows
-                    for a in (problem.alternatives[index][row],)
-                    if not (
-                        (device is None or device in a.devices)
-                        and ban.mode in (None, operator.modes[a.mode].name)
-                    )
-                ]
-            if not rows:
-                names = tuple(dict.fromkeys(rule for rule, _ in bans[index]))
-                raise InfeasibleError(
-                    f"operator '{operator.name}' may run nowhere: every device and mode is "
-                    f"forbidden by {', '.join(names)}",
-                    conflict=names,
-                    repair=f"allow '{operator.name}' on at least one device",
-                )
-            result.append(tuple(rows))
-        return tuple(result)
+            bans.setdefault(problem.graph.operator_index[ban.operator], []).append((rule, ban))
+        return tuple(
+            tuple(
+                self._left(index, group, bans.get(index, ())) for group in problem.groups_of(index)
+            )
+            for index in range(len(problem.graph.operators))
+        )
+
+    def _left(
+        self, index: int, group: int, bans: Sequence[tuple[str, Forbidden]]
+    ) -> tuple[int, ...]:
+        """Return what bans leave of an operator's alternatives to one placement group."""
+        if not bans:
+            return tuple(range(len(self.problem.alternatives[index])))
+        problem = self.problem
+        operator, devices = problem.graph.operators[index], problem.cluster.devices
+        mine = [(rule, ban) for rule, ban in bans if ban.group in (None, group)]
+        banned = {(ban.device, ban.mode) for _, ban in mine}
+        rows = tuple(
+            row
+            for row, alternative in enumerate(problem.alternatives[index])
+            for mode in (operator.modes[alternative.mode].name,)
+            for places in ((None, *(devices[d].name for d in alternative.devices)),)
+            if not any((place, what) in banned for place in places for what in (None, mode))
+        )
+        if rows:
+            return rows
+        names = tuple(dict.fromkeys(rule for rule, _ in mine))
+        where = "" if problem.workload.group_count == 1 else f" in placement group {group}"
+        raise InfeasibleError(
+            f"operator '{operator.name}' may run nowhere{where}: every device and mode is "
+            f"forbidden by {', '.join(names)}",
+            conflict=names,
+            repair=f"allow '{operator.name}' on at least one device",
+        )
 
 
 def make_rules(problem: Problem, registry: Registry) -> Rules:
@@ -211,6 +231,8 @@ def _check_names(problem: Problem, what: object, entry: Registered[object]) -> N
     elif isinstance(what, Forbidden):
         check("operator", [what.operator], operators)
         check("device", [what.device], cluster.device_index)
+        if what.group is not None and not 0 <= what.group < problem.workload.group_count:
+            fail(f"declares unknown placement group {what.group} in {what}")
     elif isinstance(what, Together | Apart | Order):
         check("operator", what.operators, operators)
     else:

@@ -17,7 +17,7 @@ from parplan.options import SearchOptions
 from parplan.problem import Rule
 from parplan.spec_file import Document, parse_document, read_document
 from parplan.structuring import NOT_IN_FILES, keys_of, structure
-from parplan.workload import Workload
+from parplan.workload import Workload, WorkloadKind, in_turn
 
 KeyPath = tuple[str | int, ...]
 
@@ -105,6 +105,47 @@ class ModelSpec:
 
 
 @frozen
+class WorkloadSpec:
+    """How often the model runs, and what is known of each microbatch.
+
+    Attributes
+    ----------
+    microbatches
+        How many (for requests: how many requests).
+    groups
+        The placement group of each microbatch, or a number of groups that take turns.
+    scales
+        Factor on the times and bytes of each microbatch. Empty: all 1.
+    releases_s
+        Earliest start of each microbatch. Empty: all 0.
+    steady_state
+        Plan the repeating pattern of an endless run instead of one flushed step.
+    """
+
+    kind: WorkloadKind = WorkloadKind.TRAINING
+    microbatches: int = 1
+    groups: int | tuple[int, ...] = ()
+    scales: tuple[float, ...] = ()
+    releases_s: tuple[float, ...] = ()
+    steady_state: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.build()
+
+    def build(self) -> Workload:
+        """Return the workload."""
+        groups = self.groups
+        return Workload(
+            kind=self.kind,
+            microbatches=self.microbatches,
+            groups=in_turn(groups, self.microbatches) if isinstance(groups, int) else groups,
+            scales=self.scales,
+            releases_s=self.releases_s,
+            steady_state=self.steady_state,
+        )
+
+
+@frozen
 class Spec:
     """Everything a spec file says.
 
@@ -122,7 +163,7 @@ class Spec:
     model: ModelSpec
     cluster: ClusterSpec
     name: str = ""
-    workload: Workload = field(factory=Workload)
+    workload: WorkloadSpec = field(factory=WorkloadSpec)
     strategies: tuple[Rule, ...] = ()
     costs: tuple[Rule, ...] = DEFAULT_COSTS
     constraints: tuple[Rule, ...] = ()

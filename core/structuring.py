@@ -11,8 +11,9 @@ import difflib
 import enum
 import functools
 import math
+import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import attrs
 import cattrs
@@ -55,6 +56,9 @@ def make_converter() -> cattrs.Converter:
     )
     converter.register_structure_hook_func(
         _is_mapping, functools.partial(_mapping, converter.structure)
+    )
+    converter.register_structure_hook_func(
+        _is_choice_of_shapes, functools.partial(_either, converter.structure)
     )
     converter.register_structure_hook_factory(attrs.has, lambda cls: _class_hook(cls, converter))
     converter.register_structure_hook(Rule, _rule)
@@ -150,6 +154,23 @@ def _is_sequence(cls: Any) -> bool:
 def _is_mapping(cls: Any) -> bool:
     origin: Any = get_origin(cls)
     return origin in _MAPPINGS
+
+
+def _is_choice_of_shapes(cls: Any) -> bool:
+    """Return whether a type is a union of one plain type and one sequence of values."""
+    members = get_args(cls) if get_origin(cls) in (Union, types.UnionType) else ()
+    return (
+        len(members) == 2
+        and type(None) not in members
+        and sorted(map(_is_sequence, members)) == [False, True]
+    )
+
+
+def _either(structure_member: Callable[[Any, Any], Any], value: Any, target: Any) -> Any:
+    """Read a list as the sequence of a union, and anything else as its other member."""
+    is_list = isinstance(value, list | tuple)
+    member = next(m for m in get_args(target) if _is_sequence(m) == is_list)
+    return structure_member(value, member)
 
 
 def _class_hook(cls: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:

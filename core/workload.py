@@ -21,6 +21,19 @@ class WorkloadKind(StrEnum):
     REQUESTS = "requests"
 
 
+def in_turn(groups: int, microbatches: int) -> tuple[int, ...]:
+    """Return the placement group of each microbatch where they take turns: 0, 1, ..., 0, 1, ...
+
+    Raises
+    ------
+    InputError
+        If there are fewer microbatches than groups.
+    """
+    if not 1 <= groups <= microbatches:
+        raise InputError(f"groups is {groups}; it must be 1 to {microbatches}, the microbatches")
+    return tuple(k % groups for k in range(microbatches)) if groups > 1 else ()
+
+
 @frozen
 class Workload:
     """A number of microbatches and what is known of each.

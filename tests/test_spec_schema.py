@@ -70,4 +70,4 @@ def test_keys_and_units_are_described(schema: dict[str, Any]) -> None:
     assert "80 GB" in str(device["properties"]["memory_bytes"])
     assert "document" not in schema["properties"]
     assert "node" in device["properties"]["node"]["description"]
-    assert schema["$defs"]["Workload"]["properties"]["microbatches"]["default"] == 1
+    assert schema["$defs"]["WorkloadSpec"]["properties"]["microbatches"]["default"] == 1

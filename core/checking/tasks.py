@@ -181,18 +181,24 @@ def _forbidden(facts: Facts, rules: Rules) -> Iterator[Violation]:
     bans: dict[int, list[tuple[str, Forbidden]]] = {}
     for rule, ban in rules.of(Forbidden):
         bans.setdefault(problem.graph.operator_index[ban.operator], []).append((rule, ban))
-    for number, (operator, chosen) in enumerate(facts.choices):
+    count = problem.workload.group_count
+    used, firsts = np.unique(facts.choice * count + _groups(facts), return_index=True)
+    for key, row in zip(used.tolist(), firsts.tolist(), strict=True):
+        number, group = divmod(key, count)
+        operator, chosen = facts.choices[number]
         names = {problem.cluster.devices[d].name for d in chosen.devices}
         mode = facts.modes[number].name
         for rule, ban in bans.get(operator, ()):
-            if (ban.device is None or ban.device in names) and ban.mode in (None, mode):
-                row = int(np.flatnonzero(facts.choice == number)[0])
+            here = ban.group in (None, group) and (ban.device is None or ban.device in names)
+            if here and ban.mode in (None, mode):
                 what = " and ".join(
                     f"{kind} '{value}'"
                     for kind, value in (("device", ban.device), ("mode", ban.mode))
                     if value is not None
                 )
+                where = "" if ban.group is None else f" in placement group {group}"
                 text = f"{facts.task_name(row)} uses {what or 'an alternative'}, which is forbidden"
+                text += where
                 yield Violation(rule, ban.operator, text)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from parplan.declarations import Apart, Together
 from parplan.errors import InfeasibleError, InputError
-from parplan.graph import Repeat
 from parplan.model.blocks import RuleBlock
 from parplan.model.terms import Literal
 from parplan.problem import Alternative
@@ -53,13 +52,11 @@ class Choices:
                 self._add_literals(o, h)
 
     def groups(self, o: int) -> range:
-        """Return the placement groups of an operator; group 0 alone if it runs once per step."""
-        if self.problem.graph.operators[o].repeat is Repeat.STEP:
-            return range(1)
-        return range(self.problem.workload.group_count)
+        """Return the placement groups of an operator."""
+        return self.problem.groups_of(o)
 
     def _open(self, o: int, h: int, assignment: Assignment) -> tuple[int, ...]:
-        rows = self.rules.allowed[o]
+        rows = self.rules.allowed_by_group[o][h]
         if (o, h) not in assignment:
             return rows
         if assignment[o, h] not in rows:

@@ -16,7 +16,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from parplan.graph import Kind
-from parplan.search.placement import Placement, Placer
+from parplan.search.placement import Placer, Row
 from parplan.search.splits import shifted_cuts
 
 DETOUR = 2.0
@@ -74,20 +74,20 @@ class Estimator:
         return worst + 1e-3 * float(np.square(ends).mean()) / max(worst, 1.0)
 
 
-def make_estimator(placer: Placer) -> Estimator:
-    """Return the estimator of a problem; O(operators x devices)."""
+def make_estimator(placer: Placer, group: int = 0) -> Estimator:
+    """Return the estimator of a problem as one placement group sees it; O(operators x devices)."""
     problem = placer.problem
     count = problem.workload.microbatches
     shape = (len(placer.blocks), len(problem.cluster.devices))
     loads, forwards, away = (np.full(shape, np.inf) for _ in range(3))
-    for block, row in enumerate(placer.loads):
+    for block, row in enumerate(placer.loads[group]):
         for device, load in row.items():
             loads[block, device] = load * count
             forwards[block, device] = away[block, device] = 0.0
             for o in placer.blocks.members[block]:
                 kind = problem.graph.operators[o].kind
                 if kind in AWAY and problem.microbatches_of(o).start == 0:
-                    alternative = problem.alternatives[o][placer.choices[o][device][0]]
+                    alternative = problem.alternatives[o][placer.choices[group][o][device][0]]
                     ticks = problem.ticks(o, alternative, 0)
                     away[block, device] += ticks
                     forwards[block, device] += ticks if kind is Kind.FORWARD else 0
@@ -104,17 +104,13 @@ def make_estimator(placer: Placer) -> Estimator:
     )
 
 
-def balance(
-    estimator: Estimator, placement: Placement, steps: int, seed: int, cooling: float = 0.02
-) -> Placement:
-    """Return the placement with the least estimate met in ``steps`` of simulated annealing.
+def balance(estimator: Estimator, row: Row, steps: int, seed: int, cooling: float = 0.02) -> Row:
+    """Return the row with the least estimate met in ``steps`` of simulated annealing.
 
     Cuts move; stages stay, and with them the pattern. O(steps x blocks).
     """
-    if any(row != placement[0] for row in placement):
-        return placement
     random_ = random.Random(seed)
-    current = np.array(placement[0], dtype=np.int64)
+    current = np.array(row, dtype=np.int64)
     cost = estimator.estimate(current)
     best, least = current, cost
     for step in range(steps):
@@ -129,4 +125,4 @@ def balance(
             current, cost = new, found
             if cost < least:
                 best, least = current, cost
-    return (tuple(int(d) for d in best),) * len(placement)
+    return tuple(int(d) for d in best)

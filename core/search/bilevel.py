@@ -35,9 +35,10 @@ ROUND_S = 5.0
 
 def can_assign(rules: Rules, solver: Solver, makespan: int) -> bool:
     """Return whether the upper model is of a size and of times that a solver can take."""
-    choices = sum(len(rows) for rows in rules.allowed if len(rows) > 1)
+    open_rows = [rows for by_group in rules.allowed_by_group for rows in by_group]
+    choices = sum(len(rows) for rows in open_rows if len(rows) > 1)
     fits = Capability.CP in solver.capabilities or makespan <= MOST_MIP_HORIZON
-    return 0 < choices * rules.problem.workload.group_count <= MOST_BINARIES and fits
+    return 0 < choices <= MOST_BINARIES and fits
 
 
 def bilevel(

@@ -81,7 +81,9 @@ def refute_edges(problem: Problem, rules: Rules) -> None:
     graph = problem.graph
     for tensor, producer in enumerate(graph.producers):
         for consumer in graph.consumers[tensor]:
-            if not _some_pair_fits(problem, rules, tensor, consumer):
+            made, read = rules.allowed_by_group[producer], rules.allowed_by_group[consumer]
+            pairs = {(made[g], read[h]) for g, h in meeting_groups(problem, producer, consumer)}
+            if not all(_some_pair_fits(problem, tensor, consumer, *pair) for pair in pairs):
                 one, two = graph.operators[producer].name, graph.operators[consumer].name
                 raise InfeasibleError(
                     f"'{graph.tensors[tensor].name}' cannot get from operator '{one}' to "
@@ -93,10 +95,13 @@ def refute_edges(problem: Problem, rules: Rules) -> None:
                 )
 
 
-def _some_pair_fits(problem: Problem, rules: Rules, tensor: int, consumer: int) -> bool:
+def _some_pair_fits(
+    problem: Problem, tensor: int, consumer: int, made_in: Sequence[int], read_in: Sequence[int]
+) -> bool:
+    """Return whether some pair of these alternatives, of producer and reader, goes together."""
     producer = problem.graph.producers[tensor]
-    makers = [problem.alternatives[producer][row] for row in rules.allowed[producer]]
-    readers = [problem.alternatives[consumer][row] for row in rules.allowed[consumer]]
+    makers = [problem.alternatives[producer][row] for row in made_in]
+    readers = [problem.alternatives[consumer][row] for row in read_in]
     clash: dict[tuple[int, int], bool] = {}
 
     def fits(made: Alternative, read: Alternative) -> bool:

@@ -8,11 +8,11 @@ Topcuoglu, Hariri, Wu (2002), "Performance-effective and low-complexity task sch
 from __future__ import annotations
 
 from parplan.graph import Kind
-from parplan.search.placement import Placement, Placer
+from parplan.search.placement import Placer, Row
 
 
-def earliest_finish(placer: Placer) -> Placement | None:
-    """Return the placement in which each block goes where its forward work would end first.
+def earliest_finish(placer: Placer, group: int = 0) -> Row | None:
+    """Return the row in which each block goes where its forward work would end first.
 
     Blocks come in their topological order; weights must fit. Transfers cost their time on the
     route but do not queue. O(blocks x devices + edges x devices). None if some block fits nowhere.
@@ -23,19 +23,19 @@ def earliest_finish(placer: Placer) -> Placement | None:
     free = [0.0] * len(devices)
     ends: dict[int, float] = {}
     row: list[int] = []
-    for block, group in enumerate(placer.blocks.members):
+    for block, members in enumerate(placer.blocks.members):
         need = placer.parameter_bytes[block]
         best: tuple[float, int] | None = None
-        for device in sorted(placer.devices_of[block]):
+        for device in sorted(placer.devices_of[group][block]):
             if need > room[device]:
                 continue
             ready = free[device]
-            for operator in group:
+            for operator in members:
                 if graph.operators[operator].kind is not Kind.FORWARD:
                     continue
                 for t in graph.inputs[operator]:
                     ready = max(ready, _arrival(placer, row, ends, t, device))
-            end = ready + placer.loads[block][device]
+            end = ready + placer.loads[group][block][device]
             if best is None or end < best[0]:
                 best = (end, device)
         if best is None:
@@ -44,9 +44,9 @@ def earliest_finish(placer: Placer) -> Placement | None:
         row.append(device)
         free[device] = end
         room[device] -= need
-        for operator in group:
+        for operator in members:
             ends[operator] = end
-    return (tuple(row),) * problem.workload.group_count
+    return tuple(row)
 
 
 def _arrival(

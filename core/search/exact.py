@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
@@ -27,7 +28,7 @@ from parplan.model.clock import Rounding
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
 from parplan.plans import Bound
-from parplan.problem import Problem
+from parplan.problem import STEP, Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search.incumbent import Incumbent
@@ -108,9 +109,11 @@ def intervals(problem: Problem, rules: Rules) -> int:
         {d for row in rows for d in problem.alternatives[o][row].devices}
         for o, rows in enumerate(rules.allowed)
     ]
+    sizes = Counter(problem.workload.group(m) for m in range(problem.workload.microbatches))
     total = 0
-    for o, rows in enumerate(rules.allowed):
-        total += len(problem.microbatches_of(o)) * (len(rows) if len(rows) > 1 else 1)
+    for o, by_group in enumerate(rules.allowed_by_group):
+        once = problem.microbatches_of(o).start == STEP
+        total += sum((1 if once else sizes[g]) * len(rows) for g, rows in enumerate(by_group))
     for t, producer in enumerate(graph.producers):
         targets = (
             set().union(*(places[c] for c in graph.consumers[t])) if graph.consumers[t] else set()

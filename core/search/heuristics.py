@@ -11,8 +11,8 @@ from parplan.search.balance import Estimator, balance, make_estimator
 from parplan.search.earliest_finish import earliest_finish
 from parplan.search.evaluation import Candidate
 from parplan.search.improvement import evaluate, rule_portfolio
-from parplan.search.placement import Placement, Placer
-from parplan.search.splits import device_orders, split, stage_patterns
+from parplan.search.placement import Placement, Placer, Row
+from parplan.search.splits import device_orders, split_row, stage_patterns
 
 MOST_SPLITS = 40
 """Splits of how many patterns are scheduled at most."""
@@ -32,29 +32,41 @@ def starting_placements(placer: Placer, seed: int = 0) -> Iterator[tuple[str, Pl
     Promising is what leaves no device late by its head and load; each split comes as balanced by
     dynamic programming, and as annealed from there.
     """
-    if not all(placer.devices_of):
+    if not all(all(row) for row in placer.devices_of):
         return  # some block runs on no single device: on groups only, or nowhere as a whole
-    found = earliest_finish(placer)
+    if placer.alike:
+        for name, row in _rows(placer, 0, seed):
+            yield name, (row,) * len(placer.groups)
+        return
+    columns = [list(_rows(placer, group, seed)) for group in placer.groups]
+    for rank in range(max(map(len, columns)) if all(columns) else 0):
+        # The groups' rows go together by their rank; the first ones are the most promising.
+        chosen = [column[min(rank, len(column) - 1)] for column in columns]
+        yield " / ".join(dict.fromkeys(n for n, _ in chosen)), tuple(row for _, row in chosen)
+
+
+def _rows(placer: Placer, group: int, seed: int) -> Iterator[tuple[str, Row]]:
+    """Yield (name, row) for one placement group, different ones, most promising first."""
+    found = earliest_finish(placer, group)
     if found is not None:
         yield "earliest finish", found
-    groups = placer.problem.workload.group_count
-    everywhere = frozenset.intersection(*placer.devices_of)
+    everywhere = frozenset.intersection(*placer.devices_of[group])
     for kind_device in _one_per_kind(placer, everywhere):
-        yield "one device", ((kind_device,) * len(placer.blocks),) * groups
-    estimator = make_estimator(placer)
-    ranked: list[tuple[float, str, Placement]] = []
-    for order in device_orders(placer):
+        yield "one device", (kind_device,) * len(placer.blocks)
+    estimator = make_estimator(placer, group)
+    ranked: list[tuple[float, str, Row]] = []
+    for order in device_orders(placer, group):
         for name, stages in stage_patterns(placer, order):
-            placement = split(placer, stages)
-            if placement is not None:
-                ranked.append((_estimate(estimator, placement), name, placement))
-    for _, name, placement in sorted(ranked)[:MOST_SPLITS]:
-        yield name, placement
-        yield f"{name}, balanced", balance(estimator, placement, BALANCE_STEPS, seed)
+            row = split_row(placer, stages, group=group)
+            if row is not None:
+                ranked.append((_estimate(estimator, row), name, row))
+    for _, name, row in sorted(ranked)[:MOST_SPLITS]:
+        yield name, row
+        yield f"{name}, balanced", balance(estimator, row, BALANCE_STEPS, seed)
 
 
-def _estimate(estimator: Estimator, placement: Placement) -> float:
-    return estimator.estimate(np.array(placement[0], dtype=np.int64))
+def _estimate(estimator: Estimator, row: Row) -> float:
+    return estimator.estimate(np.array(row, dtype=np.int64))
 
 
 def _one_per_kind(placer: Placer, devices: frozenset[int]) -> list[int]:

@@ -103,11 +103,13 @@ def near_placement(
     else:
         new = list(row)
         block = random_.randrange(len(row))
-        new[block] = random_.choice(sorted(placer.devices_of[block]))
+        new[block] = random_.choice(sorted(placer.devices_of[group][block]))
     changed = [b for b in range(len(row)) if new[b] != row[b]]
-    if not changed or any(new[b] not in placer.devices_of[b] for b in changed):
+    together = all(other == placement[0] for other in placement)
+    groups = placer.groups if together else (group,)
+    if not changed or any(new[b] not in placer.devices_of[g][b] for g in groups for b in changed):
         return None
-    if all(other == placement[0] for other in placement):
+    if together:
         return (tuple(new),) * len(placement)
     return (*placement[:group], tuple(new), *placement[group + 1 :])
 

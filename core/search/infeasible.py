@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
@@ -67,7 +67,7 @@ def refute(problem: Problem, rules: Rules) -> None:
 
 def _refute_operators(problem: Problem, rules: Rules, memories: Sequence[int | None]) -> None:
     graph = problem.graph
-    for operator, rows in enumerate(rules.allowed):
+    for operator, rows in _open_rows(rules):
         best: tuple[int, int, int] | None = None
         cache: dict[int, tuple[int, int]] = {}
         for row in rows:
@@ -85,7 +85,7 @@ def _refute_operators(problem: Problem, rules: Rules, memories: Sequence[int | N
             if best is None or need - room < best[0]:
                 best = (need - room, device, need)
         else:
-            assert best is not None  # rules.allowed is never empty
+            assert best is not None  # there are always rows
             name = problem.cluster.devices[best[1]].name
             raise InfeasibleError(
                 f"memory: operator '{graph.operators[operator].name}' needs {_gib(best[2])} by "
@@ -93,6 +93,13 @@ def _refute_operators(problem: Problem, rules: Rules, memories: Sequence[int | N
                 conflict=("memory",),
                 repair=f"{_gib(best[0])} more on '{name}' is the least that could do",
             )
+
+
+def _open_rows(rules: Rules) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield each operator with the alternatives that are left to it, for each placement group."""
+    for operator, by_group in enumerate(rules.allowed_by_group):
+        for rows in dict.fromkeys(by_group):
+            yield operator, rows
 
 
 def _least_bytes(problem: Problem, operator: int, mode: int) -> tuple[int, int]:
@@ -110,7 +117,8 @@ def _takes_time_in(problem: Problem, operator: int, alternative: Alternative) ->
 
 
 def _takes_time(problem: Problem, rules: Rules, operator: int, microbatch: int) -> bool:
-    alternatives = (problem.alternatives[operator][row] for row in rules.allowed[operator])
+    rows = rules.allowed_by_group[operator][problem.workload.group(microbatch)]
+    alternatives = (problem.alternatives[operator][row] for row in rows)
     return all(problem.ticks(operator, a, microbatch) for a in alternatives)
 
 

@@ -8,15 +8,18 @@ from functools import cached_property
 from attrs import frozen
 
 from parplan.graph import Kind
-from parplan.problem import Problem
+from parplan.problem import STEP, Problem
 from parplan.rules import Rules
 from parplan.search.blocks import Blocks
 from parplan.search.coarsening import can_merge, named_operators
 from parplan.search.coupling import fragile_edges
 from parplan.search.network import Assignment
 
-Placement = tuple[tuple[int, ...], ...]
-"""For each placement group, the device index of each block."""
+Row = tuple[int, ...]
+"""The device index of each block, for one placement group."""
+
+Placement = tuple[Row, ...]
+"""The row of each placement group."""
 
 
 @frozen(eq=False)
@@ -28,52 +31,81 @@ class Placer:
     blocks: Blocks
 
     @cached_property
-    def choices(self) -> tuple[Mapping[int, tuple[int, ...]], ...]:
-        """For each operator, the allowed single-device alternatives by device, in mode order."""
+    def choices(self) -> tuple[tuple[Mapping[int, tuple[int, ...]], ...], ...]:
+        """The allowed single-device alternatives by device, in mode order, ``[group][operator]``.
+
+        An operator that runs once per step has those of group 0 everywhere.
+        """
         shared: dict[tuple[int, tuple[int, ...]], Mapping[int, tuple[int, ...]]] = {}
-        result = []
-        for operator, rows in enumerate(self.rules.allowed):
+        result: list[list[Mapping[int, tuple[int, ...]]]] = [[] for _ in self.groups]
+        for operator, by_group in enumerate(self.rules.allowed_by_group):
             alternatives = self.problem.alternatives[operator]
-            key = (id(alternatives), rows)
-            if key not in shared:
-                found: dict[int, tuple[int, ...]] = {}
-                for row in rows:
-                    if len(alternatives[row].devices) == 1:
-                        device = alternatives[row].devices[0]
-                        found[device] = (*found.get(device, ()), row)
-                shared[key] = found
-            result.append(shared[key])
-        return tuple(result)
+            for group in self.groups:
+                rows = by_group[group if len(by_group) > 1 else 0]
+                key = (id(alternatives), rows)
+                if key not in shared:
+                    found: dict[int, tuple[int, ...]] = {}
+                    for row in rows:
+                        if len(alternatives[row].devices) == 1:
+                            device = alternatives[row].devices[0]
+                            found[device] = (*found.get(device, ()), row)
+                    shared[key] = found
+                result[group].append(shared[key])
+        return tuple(tuple(row) for row in result)
 
     @cached_property
-    def devices_of(self) -> tuple[frozenset[int], ...]:
-        """Devices on which every operator of a block may run."""
+    def groups(self) -> range:
+        """The placement groups."""
+        return range(self.problem.workload.group_count)
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all placement groups may use the same devices."""
+        return len(set(self.devices_of)) == 1
+
+    @cached_property
+    def devices_of(self) -> tuple[tuple[frozenset[int], ...], ...]:
+        """Devices on which every operator of a block may run, ``[group][block]``.
+
+        What runs once per step counts in group 0 alone.
+        """
+        microbatches = self.problem.microbatches_of
+        anywhere = frozenset(range(len(self.problem.cluster.devices)))
         return tuple(
-            frozenset.intersection(*(frozenset(self.choices[o]) for o in group))
-            for group in self.blocks.members
+            tuple(
+                anywhere.intersection(
+                    *(own[o] for o in block if group == 0 or microbatches(o).start != STEP)
+                )
+                for block in self.blocks.members
+            )
+            for group, own in enumerate(self.choices)
         )
 
     @cached_property
-    def loads(self) -> tuple[Mapping[int, float], ...]:
-        """Ticks per microbatch of each block on each of its devices, in the first mode.
+    def loads(self) -> tuple[tuple[Mapping[int, float], ...], ...]:
+        """Ticks per microbatch on each device in the first mode, ``[group][block]``.
 
-        Work done once per step counts in equal parts for every microbatch.
+        Work done once per step counts in equal parts for every microbatch of group 0.
         """
         cache: dict[tuple[int, str, int], float] = {}
         problem = self.problem
         result = []
-        for block, group in enumerate(self.blocks.members):
-            row: dict[int, float] = {}
-            for device in self.devices_of[block]:
-                kind = problem.cluster.devices[device].kind
-                for o in group:
-                    alternative = problem.alternatives[o][self.choices[o][device][0]]
-                    key = (o, kind, alternative.mode)
-                    if key not in cache:
-                        runs = len(problem.microbatches_of(o)) / problem.workload.microbatches
-                        cache[key] = problem.ticks(o, alternative, 0) * runs
-                    row[device] = row.get(device, 0.0) + cache[key]
-            result.append(row)
+        for group, own in enumerate(self.choices):
+            rows = []
+            for block, members in enumerate(self.blocks.members):
+                row: dict[int, float] = dict.fromkeys(self.devices_of[group][block], 0.0)
+                for o in members:
+                    runs = len(problem.microbatches_of(o)) / problem.workload.microbatches
+                    if group > 0 and problem.microbatches_of(o).start == STEP:
+                        continue
+                    for device in row:
+                        alternative = problem.alternatives[o][own[o][device][0]]
+                        key = (o, problem.cluster.devices[device].kind, alternative.mode)
+                        if key not in cache:
+                            cache[key] = problem.ticks(o, alternative, 0) * runs
+                        row[device] += cache[key]
+                rows.append(row)
+            result.append(tuple(rows))
         return tuple(result)
 
     @cached_property
@@ -108,7 +140,7 @@ class Placer:
         Parameters
         ----------
         placement
-            A device of ``devices_of`` for each block and group.
+            A device of ``devices_of`` for each group and block.
         modes
             Which of a block's modes to take (0 is the first); absent blocks take the first.
         """
@@ -117,7 +149,8 @@ class Placer:
             for block, device in enumerate(row):
                 wanted = (modes or {}).get(block, 0)
                 for o in self.blocks.members[block]:
-                    rows = self.choices[o][device]
+                    once = self.problem.microbatches_of(o).start == STEP
+                    rows = self.choices[g][o][placement[0][block] if once else device]
                     found[o, g] = rows[min(wanted, len(rows) - 1)]
         return found
 
@@ -159,7 +192,8 @@ class Placer:
             for block in chunk:
                 for o in self.blocks.members[block]:
                     spec = operators[o]
-                    first = self.problem.alternatives[o][self.choices[o][placement[0][block]][0]]
+                    row = self.choices[0][o][placement[0][block]][0]
+                    first = self.problem.alternatives[o][row]
                     alone = (
                         spec.name in self._singled
                         or spec.kind in (Kind.COLLECTIVE, Kind.OTHER)

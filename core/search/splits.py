@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from parplan.search.placement import Placement, Placer
+from parplan.search.placement import Placement, Placer, Row
 
 MOST_ORDERS = 24
 """Device orders tried at most: all permutations of up to four kinds."""
@@ -19,14 +19,14 @@ MOST_LEGS = {1: 6, 2: 5, 3: 4}
 """Longest word of legs by number of kinds; more kinds go one way only."""
 
 
-def device_orders(placer: Placer) -> list[tuple[int, ...]]:
-    """Return orders of the devices: equal ones stay together, the kinds in every order.
+def device_orders(placer: Placer, group: int = 0) -> list[tuple[int, ...]]:
+    """Return orders of a placement group's devices: equal ones stay together, kinds in any order.
 
     A kind here is a run of devices of the cluster's list with the same kind. Slow devices are left
     out where there are fewer blocks than devices.
     """
     devices = placer.problem.cluster.devices
-    usable = set().union(*placer.devices_of)
+    usable = set().union(*placer.devices_of[group])
     runs = [
         tuple(d for d in run if d in usable)
         for _, run in itertools.groupby(range(len(devices)), key=lambda d: devices[d].kind)
@@ -36,7 +36,7 @@ def device_orders(placer: Placer) -> list[tuple[int, ...]]:
     for permutation in itertools.islice(itertools.permutations(runs), MOST_ORDERS):
         orders[tuple(d for run in permutation for d in run)] = None
     limit = len(placer.blocks)
-    fastest = sorted(usable, key=lambda d: sum(row.get(d, np.inf) for row in placer.loads))
+    fastest = sorted(usable, key=lambda d: sum(row.get(d, np.inf) for row in placer.loads[group]))
     keep = set(fastest[:limit])
     return list(dict.fromkeys(tuple(d for d in order if d in keep) for order in orders))
 
@@ -91,6 +91,14 @@ def _name(word: Sequence[Leg], kinds: Sequence[str]) -> str:
 
 
 def split(placer: Placer, stages: Sequence[int], in_flight: int = 0) -> Placement | None:
+    """Return ``split_row`` of the first placement group, for all groups."""
+    row = split_row(placer, stages, in_flight)
+    return None if row is None else (row,) * len(placer.groups)
+
+
+def split_row(
+    placer: Placer, stages: Sequence[int], in_flight: int = 0, group: int = 0
+) -> Row | None:
     """Return the contiguous split over stages with the least largest load; None if none fits.
 
     Each stage must have room for what ``in_flight`` microbatches save on it, besides parameters.
@@ -99,7 +107,7 @@ def split(placer: Placer, stages: Sequence[int], in_flight: int = 0) -> Placemen
     """
     count = len(placer.blocks)
     chunks = {d: stages.count(d) for d in set(stages)}
-    costs = {d: _range_costs(placer, d, chunks[d], in_flight) for d in chunks}
+    costs = {d: _range_costs(placer, d, chunks[d], in_flight, group) for d in chunks}
     best = np.full(count + 1, np.inf)
     best[0] = 0.0
     cuts: list[NDArray[np.int64]] = []
@@ -115,7 +123,7 @@ def split(placer: Placer, stages: Sequence[int], in_flight: int = 0) -> Placemen
         start = int(cut[end])
         row[start:end] = [device] * (end - start)
         end = start
-    return (tuple(row),) * placer.problem.workload.group_count
+    return tuple(row)
 
 
 def uniform_split(placer: Placer, stages: Sequence[int]) -> Placement | None:
@@ -123,15 +131,17 @@ def uniform_split(placer: Placer, stages: Sequence[int]) -> Placement | None:
     count = len(placer.blocks)
     edges = [round(count * s / len(stages)) for s in range(len(stages) + 1)]
     row = [d for s, d in enumerate(stages) for _ in range(edges[s], edges[s + 1])]
-    if any(d not in placer.devices_of[b] for b, d in enumerate(row)):
+    if any(d not in placer.devices_of[0][b] for b, d in enumerate(row)):
         return None
-    return (tuple(row),) * placer.problem.workload.group_count
+    return (tuple(row),) * len(placer.groups)
 
 
-def _range_costs(placer: Placer, device: int, chunks: int, in_flight: int) -> NDArray[np.float64]:
+def _range_costs(
+    placer: Placer, device: int, chunks: int, in_flight: int, group: int
+) -> NDArray[np.float64]:
     """Load of blocks i..j-1 on a device, times its chunks, as ``[i, j]``; inf where impossible."""
     count = len(placer.blocks)
-    loads = np.array([row.get(device, np.inf) for row in placer.loads])
+    loads = np.array([row.get(device, np.inf) for row in placer.loads[group]])
     sums = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(loads), loads, 0.0))])
     barred = np.concatenate([[0], np.cumsum(~np.isfinite(loads))])
     held = np.array(placer.parameter_bytes, dtype=float)

@@ -9,9 +9,11 @@ import pytest
 
 from parplan.checking import check_schedule
 from parplan.errors import InputError
+from parplan.graph import Repeat
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.workload import Workload
 from tests.examples import block, chain, placed, recomputing, ruled
 
 
@@ -71,9 +73,47 @@ def test_order_holds_for_each_microbatch(registry: Registry) -> None:
     assert breaks(ruled(free, "placement", order=[["o1", "o0"]]), registry, o1="g1")
 
 
+def two_ways(problem: Problem) -> Problem:
+    """Two microbatches, each a placement group, pinned through two devices the other way round."""
+    problem = attrs.evolve(problem, workload=Workload(microbatches=2, groups=(0, 1)))
+    there, back = {"o0": ["g0"], "o1": ["g1"]}, {"o0": ["g1"], "o1": ["g0"]}
+    return ruled(problem, "placement", groups=[{"pin": there}, {"pin": back}])
+
+
+def test_a_placement_group_has_pins_of_its_own(registry: Registry) -> None:
+    problem = two_ways(chain(2, devices=2))
+    rules = make_rules(problem, registry)
+    names = [d.name for d in problem.cluster.devices]
+    chosen = [
+        [names[problem.alternatives[o][row].devices[0]] for (row,) in by_group]
+        for o, by_group in enumerate(rules.allowed_by_group)
+    ]
+    assert chosen == [["g0", "g1"], ["g1", "g0"]]
+    wrong = {v.message for v in check_schedule(placed(problem, o0="g0", o1="g1"), rules)}
+    assert wrong == {
+        "'o0' (microbatch 1) on g0 uses device 'g0', which is forbidden in placement group 1",
+        "'o1' (microbatch 1) on g1 uses device 'g1', which is forbidden in placement group 1",
+    }
+
+
+def test_what_runs_once_per_step_obeys_group_0(registry: Registry) -> None:
+    problem = chain(2, devices=2)
+    last = attrs.evolve(problem.graph.operators[1], repeat=Repeat.STEP)
+    graph = attrs.evolve(problem.graph, operators=(problem.graph.operators[0], last))
+    rules = make_rules(two_ways(attrs.evolve(problem, graph=graph)), registry)
+    assert [len(by_group) for by_group in rules.allowed_by_group] == [2, 1]
+    assert [problem.alternatives[1][row].devices for row in rules.allowed[1]] == [(1,)]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            {"groups": [{}, {}]},
+            "groups: has 2 entries for 1 placement groups; say which microbatch",
+        ),
+        ({"groups": [{"pin": {"o1": ["g7"]}}]}, r"groups\[0\].pin.o1: no device matches 'g7'"),
+        ({"groups": [{"pins": {}}]}, r"groups\[0\].pins: unknown key 'pins'; did you mean 'pin'"),
         ({"pin": {"o7": ["g0"]}}, "pin.o7: no operator or module matches 'o7'; known: o0, o1"),
         ({"pin": {"o1": ["g7"]}}, "pin.o1: no device matches 'g7'; known: g0, g1"),
         ({"pin": {"o1": []}}, "pin.o1: names no device"),

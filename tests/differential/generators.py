@@ -175,4 +175,5 @@ def _ban(draw: st.DrawFn, problem: Problem) -> list[Declaration]:
     operator = draw(st.sampled_from(problem.graph.operators))
     device = draw(st.sampled_from([None, *(d.name for d in problem.cluster.devices)]))
     mode = draw(st.sampled_from([None, *(m.name for m in operator.modes)]))
-    return [] if device is mode is None else [Forbidden(operator.name, device, mode)]
+    group = draw(st.sampled_from([None, *range(problem.workload.group_count)]))
+    return [] if device is mode is None else [Forbidden(operator.name, device, mode, group)]

@@ -40,7 +40,7 @@ def _without_placement(rules: Rules) -> Rules:
 def drawn_placement(placer: Placer, chance: random.Random) -> Placement:
     """A device for each block, often the same for all groups."""
     rows = [
-        tuple(chance.choice(sorted(devices)) for devices in placer.devices_of)
+        tuple(chance.choice(sorted(devices)) for devices in placer.devices_of[0])
         for _ in range(placer.problem.workload.group_count)
     ]
     return tuple(rows) if chance.random() < 0.5 else (rows[0],) * len(rows)
@@ -53,7 +53,7 @@ def check_expansions(problem: Problem, rules: Rules, chance: random.Random) -> N
     except InfeasibleError:
         return
     placer = Placer(problem, rules, find_blocks(problem, rules))
-    assume(all(placer.devices_of))
+    assume(all(placer.devices_of[0]))
     modes = {b: chance.randrange(2) for b in range(len(placer.blocks))}
     try:
         prepared = prepare(

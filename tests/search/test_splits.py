@@ -24,6 +24,7 @@ from parplan.search.splits import (
     device_orders,
     shifted_cuts,
     split,
+    split_row,
     stage_patterns,
     uniform_split,
 )
@@ -75,13 +76,13 @@ def _largest_load(placer: Placer, stages: tuple[int, ...], cuts: tuple[int, ...]
     worst = 0.0
     for device, (start, end) in zip(stages, pairwise((0, *cuts, len(placer.blocks))), strict=True):
         chunks = stages.count(device)
-        if any(device not in placer.devices_of[b] for b in range(start, end)):
+        if any(device not in placer.devices_of[0][b] for b in range(start, end)):
             return float("inf")
         usable = placer.problem.cluster.devices[device].usable_bytes
         held = sum(placer.parameter_bytes[start:end]) * chunks
         if usable is not None and held > usable:
             return float("inf")
-        worst = max(worst, chunks * sum(placer.loads[b][device] for b in range(start, end)))
+        worst = max(worst, chunks * sum(placer.loads[0][b][device] for b in range(start, end)))
     return worst
 
 
@@ -135,18 +136,18 @@ def test_balancing_never_worsens_its_estimate(
     problem: Problem, seed: int, registry: Registry
 ) -> None:
     placer = placer_of(problem, registry)
-    if not all(placer.devices_of):
+    if not all(placer.devices_of[0]):
         return
     estimator = make_estimator(placer)
     for order in device_orders(placer)[:2]:
         for _, stages in itertools.islice(stage_patterns(placer, order), 4):
-            start = split(placer, stages)
+            start = split_row(placer, stages)
             if start is None:
                 continue
             after = balance(estimator, start, 60, seed)
-            judged = [estimator.estimate(np.array(row[0])) for row in (start, after)]
+            judged = [estimator.estimate(np.array(row)) for row in (start, after)]
             assert judged[1] <= judged[0]
-            assert all(d in placer.devices_of[b] for b, d in enumerate(after[0]))
+            assert all(d in placer.devices_of[0][b] for b, d in enumerate(after))
 
 
 @settings(max_examples=examples(60))
@@ -213,16 +214,15 @@ def test_earliest_finish_obeys_devices_and_room_for_parameters(
     found = earliest_finish(placer)
     if found is None:
         return
-    assert len(found) == problem.workload.group_count
-    assert all(d in placer.devices_of[b] for b, d in enumerate(found[0]))
+    assert all(d in placer.devices_of[0][b] for b, d in enumerate(found))
     for d, device in enumerate(problem.cluster.devices):
-        held = sum(size for b, size in enumerate(placer.parameter_bytes) if found[0][b] == d)
+        held = sum(size for b, size in enumerate(placer.parameter_bytes) if found[b] == d)
         assert device.usable_bytes is None or held <= device.usable_bytes
 
 
 def test_earliest_finish_spreads_what_is_independent_and_keeps_chains(registry: Registry) -> None:
     line = placer_of(chain(3, devices=2, size=5), registry)
-    assert earliest_finish(line) == ((0, 0, 0),)
+    assert earliest_finish(line) == (0, 0, 0)
     problem = chain(2, devices=2)
     loose = attrs.evolve(problem, graph=attrs.evolve(problem.graph, tensors=()))
-    assert earliest_finish(placer_of(loose, registry)) == ((0, 1),)
+    assert earliest_finish(placer_of(loose, registry)) == (0, 1)

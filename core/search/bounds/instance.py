@@ -7,7 +7,7 @@ times are ticks, held as floats: whole numbers below 2**53, and infinity for "ca
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import networkx as nx
@@ -60,7 +60,7 @@ class Instance:
     choices
         The allowed alternatives of each operator, A of them.
     usable
-        Which choices an assignment leaves, ``(columns, A)`` per operator.
+        Which choices the rules and an assignment leave, ``(columns, A)`` per operator.
     ticks
         Durations, ``(columns, A)`` per operator.
     use
@@ -202,12 +202,15 @@ def _choices(problem: Problem, rules: Rules) -> tuple[tuple[Alternative, ...], .
 def _usable(
     problem: Problem, rules: Rules, operator: int, columns: tuple[Column, ...], given: Assignment
 ) -> NDArray[np.bool_]:
-    rows = rules.allowed[operator]
+    rows, by_group = rules.allowed[operator], rules.allowed_by_group[operator]
     mask = np.ones((len(columns), len(rows)), dtype=bool)
     for index, column in enumerate(columns):
+        left: Sequence[int] = by_group[column.group]
         chosen = given.get((operator, column.group))
         if chosen is not None:
-            mask[index] = [row == chosen for row in rows]
+            left = (chosen,)
+        if left is not rows:
+            mask[index] = np.isin(rows, left)
     return mask
 
 
