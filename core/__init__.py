@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from parplan.api import check as check
+    from parplan.api import compare as compare
     from parplan.api import describe as describe
     from parplan.api import import_model as import_model
     from parplan.api import load_registry as load_registry
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from parplan.assembly import assemble_problem as assemble_problem
     from parplan.checking import check_plan as check_plan
     from parplan.checking import check_schedule as check_schedule
+    from parplan.comparison import Comparison as Comparison
+    from parplan.comparison import Entry as Entry
     from parplan.contracts import Constraint as Constraint
     from parplan.contracts import CostModel as CostModel
     from parplan.contracts import ExecutorFactory as ExecutorFactory
@@ -49,7 +52,9 @@ if TYPE_CHECKING:
     from parplan.hardware import Route as Route
     from parplan.hooks import hookimpl as hookimpl
     from parplan.options import SearchOptions as SearchOptions
+    from parplan.plan_file import load_comparison as load_comparison
     from parplan.plan_file import load_plan as load_plan
+    from parplan.plan_file import save_comparison as save_comparison
     from parplan.plan_file import save_plan as save_plan
     from parplan.plans import Bound as Bound
     from parplan.plans import Plan as Plan
@@ -65,9 +70,10 @@ if TYPE_CHECKING:
 
 # No module may have the name of a public function: importing the module would hide it.
 _PLACES = {
-    "api": "check describe import_model load_registry plan show write_report write_trace",
+    "api": ("check compare describe import_model load_registry plan show write_report write_trace"),
     "assembly": "assemble_problem",
     "checking": "check_plan check_schedule",
+    "comparison": "Comparison Entry",
     "contracts": (
         "Constraint CostModel ExecutorFactory Exporter Importer Objective Solver Strategy Violation"
     ),
@@ -77,7 +83,7 @@ _PLACES = {
     "hardware": "Cluster Device Link Route",
     "hooks": "hookimpl",
     "options": "SearchOptions",
-    "plan_file": "load_plan save_plan",
+    "plan_file": "load_comparison load_plan save_comparison save_plan",
     "plans": "Bound Plan",
     "problem": "Problem Rule",
     "registry": "Registry",

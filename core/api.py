@@ -23,6 +23,7 @@ from parplan.registry import Registry
 from parplan.rules import Rules, guarded, make_rules
 
 if TYPE_CHECKING:
+    from parplan.comparison import Comparison
     from parplan.spec import Spec
 
 Plugins = Sequence[str | object]
@@ -138,6 +139,38 @@ def describe(
         ready.problem, ready.rules, ready.registry, ready.options
     )
     return described
+
+
+def compare(
+    source: Problem | Spec | str | Path,
+    *,
+    schedules: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+    report: Report | None = None,
+    **changes: Any,
+) -> Comparison:
+    """Return the plan found beside every hand-made schedule, under the same costs and rules.
+
+    Parameters
+    ----------
+    schedules
+        Names of the hand-made schedules; empty: all that are installed.
+    changes
+        As for ``plan``; the time limit is that of the whole comparison.
+
+    Raises
+    ------
+    InputError
+        If the spec cannot be used, or a name is of no schedule.
+    ParplanError
+        As ``plan`` does, if there is no plan to compare with.
+    """
+    from parplan.search.comparing import compare as compared
+
+    ready = prepare(source, overrides=overrides, plugins=plugins, registry=registry, **changes)
+    return compared(ready.problem, ready.rules, ready.registry, ready.options, schedules, report)
 
 
 def check(

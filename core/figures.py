@@ -102,10 +102,14 @@ def headline(figures: PlanFigures) -> list[tuple[str, str]]:
 
 def proof_text(figures: PlanFigures) -> str:
     """Return one sentence on what is proven, and by what."""
-    plan = figures.plan
+    return bound_sentence(figures.plan, figures.unit)
+
+
+def bound_sentence(plan: Plan, unit: str) -> str:
+    """Return one sentence on what is proven of a plan; ``unit`` is that of its first objective."""
     if plan.bound is None:
         return "Nothing is proven yet about how much better another plan could be."
-    value = value_text(plan.bound.value, figures.unit)
+    value = value_text(plan.bound.value, unit)
     source = bound_text(plan.bound)
     if plan.gap == 0:
         return f"Proven: no plan of this problem does better ({source})."

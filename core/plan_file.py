@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from parplan import __version__
+from parplan.comparison import Comparison
 from parplan.errors import InputError
 from parplan.files import read_bytes, write_bytes
 from parplan.graph import Graph
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.serialization import (
+    comparison_from_data,
+    comparison_to_data,
     graph_from_data,
     graph_to_data,
     plan_from_data,
@@ -28,6 +31,7 @@ from parplan.serialization import (
 T = TypeVar("T")
 
 PLAN_FORMAT = "parplan-plan"
+COMPARISON_FORMAT = "parplan-comparison"
 PROBLEM_FORMAT = "parplan-problem"
 GRAPH_FORMAT = "parplan-graph"
 VERSION = 1
@@ -57,6 +61,16 @@ def load_plan(path: Path | str) -> Plan:
         large, wrong types or names.
     """
     return _load(PLAN_FORMAT, "plan", Path(path), plan_from_data)
+
+
+def save_comparison(comparison: Comparison, path: Path | str) -> None:
+    """Write every schedule of a comparison, each problem once; see ``save_plan``."""
+    _save(COMPARISON_FORMAT, "comparison", comparison_to_data(comparison), Path(path))
+
+
+def load_comparison(path: Path | str) -> Comparison:
+    """Return the comparison in a file; see ``load_plan``."""
+    return _load(COMPARISON_FORMAT, "comparison", Path(path), comparison_from_data)
 
 
 def save_problem(problem: Problem, path: Path | str) -> None:

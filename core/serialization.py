@@ -16,6 +16,7 @@ from attrs import field, frozen
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from parplan.columns import ROW_LIMIT, decode_column, encode_column
+from parplan.comparison import Comparison, Entry
 from parplan.errors import InputError
 from parplan.graph import Graph, Mode, Operator, ParameterGroup, Tensor
 from parplan.hardware import Cluster
@@ -53,10 +54,9 @@ class ProblemData:
 
 
 @frozen
-class PlanData:
-    """A plan as it stands in a file."""
+class ScheduledData:
+    """What a plan adds to its problem, as it stands in a file."""
 
-    problem: ProblemData
     tasks: Mapping[str, Any]
     transfers: Mapping[str, Any]
     objectives: Mapping[str, float]
@@ -64,6 +64,32 @@ class PlanData:
     status: str = "feasible"
     solver: str = ""
     provenance: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class PlanData(ScheduledData):
+    """A plan as it stands in a file."""
+
+    problem: ProblemData
+
+
+@frozen
+class EntryData:
+    """A schedule of a comparison as it stands in a file; ``problem`` indexes its problems."""
+
+    name: str
+    split: str
+    note: str
+    problem: int
+    plan: ScheduledData | None
+
+
+@frozen
+class ComparisonData:
+    """A comparison as it stands in a file; the first problem is the one compared."""
+
+    problems: tuple[ProblemData, ...]
+    entries: tuple[EntryData, ...]
 
 
 def problem_to_data(problem: Problem) -> dict[str, Any]:
@@ -93,8 +119,31 @@ def problem_from_data(data: Any) -> Problem:
 
 def plan_to_data(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain data; see ``problem_to_data``."""
+    return {"problem": problem_to_data(plan.problem), **_scheduled_to_data(plan)}
+
+
+def comparison_to_data(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain data, equal problems once; see ``problem_to_data``."""
+    problems = [comparison.problem]
+    entries = []
+    for entry in comparison.entries:
+        plan = entry.plan
+        if plan is not None and plan.problem not in problems:
+            problems.append(plan.problem)
+        entries.append(
+            {
+                "name": entry.name,
+                "split": entry.split,
+                "note": entry.note,
+                "problem": 0 if plan is None else problems.index(plan.problem),
+                "plan": None if plan is None else _scheduled_to_data(plan),
+            }
+        )
+    return {"problems": [problem_to_data(problem) for problem in problems], "entries": entries}
+
+
+def _scheduled_to_data(plan: Plan) -> dict[str, Any]:
     return {
-        "problem": problem_to_data(plan.problem),
         "tasks": _rows_to_data(plan.schedule.tasks),
         "transfers": _rows_to_data(plan.schedule.transfers),
         "objectives": {name: _INFINITE.get(v, float(v)) for name, v in plan.objectives.items()},
@@ -112,7 +161,31 @@ def plan_from_data(data: Any) -> Plan:
     is any good is for ``parplan.checking`` to say.
     """
     found = structure(data, PlanData, converter=_reader())
-    problem = _problem(found.problem)
+    return _plan(_problem(found.problem), found)
+
+
+def comparison_from_data(data: Any) -> Comparison:
+    """Return the comparison of plain data; InputError with the key of the first fault."""
+    found = structure(data, ComparisonData, converter=_reader())
+    problems = [_problem(problem) for problem in found.problems]
+    entries = []
+    for number, row in enumerate(found.entries):
+        if not 0 <= row.problem < len(problems):
+            raise InputError(
+                f"{row.problem} is not one of the {len(problems)} problems",
+                key=f"entries[{number}].problem",
+            )
+        try:
+            plan = None if row.plan is None else _plan(problems[row.problem], row.plan)
+        except InputError as error:
+            raise error.located(key=f"entries[{number}].plan") from None
+        entries.append(Entry(row.name, row.split, plan, row.note))
+    if not problems:
+        raise InputError("names no problem", key="problems")
+    return Comparison(problems[0], tuple(entries))
+
+
+def _plan(problem: Problem, found: ScheduledData) -> Plan:
     graph, devices = problem.graph, len(problem.cluster.devices)
     microbatches = problem.workload.microbatches
     tasks = _rows(found.tasks, Tasks, "tasks")

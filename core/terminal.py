@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from parplan.comparison_figures import ComparisonFigures, comparison_table, verdict
 from parplan.figures import (
     PlanFigures,
     Table,
     baseline_table,
+    bound_sentence,
     device_table,
     headline,
     link_table,
@@ -67,6 +69,20 @@ def plan_text(figures: PlanFigures, *, gantt: bool, colour: bool) -> str:
         tables.insert(1, link_table(figures))
     parts += [shown(table) for table in tables if table.rows]
     return render(parts, colour=colour)
+
+
+def comparison_text(figures: ComparisonFigures, *, colour: bool) -> str:
+    """Return a comparison as text: a row per schedule, and how the plan stands among them."""
+    plan, unit = figures.comparison.plan, figures.unit
+    return render(
+        [
+            f"{plain(plan.problem.name)}\n",
+            shown(comparison_table(figures)),
+            f"\n{plain(verdict(figures))}",
+            plain(bound_sentence(plan, unit)),
+        ],
+        colour=colour,
+    )
 
 
 def gantt_text(figures: PlanFigures) -> Text:

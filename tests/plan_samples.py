@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parplan.comparison import Comparison, Entry
 from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Repeat, Tensor
 from parplan.hardware import Cluster, Device, Link
 from parplan.plans import Bound, Plan
@@ -98,4 +99,31 @@ def pipeline_plan(stages: int = 2, microbatches: int = 3, suffix: str = "") -> P
         Bound(value / 2, source="device load"),
         solver="hand",
         provenance={"seconds": 0.5, "version": f"1{suffix}"},
+    )
+
+
+def comparison_sample(suffix: str = "") -> Comparison:
+    """Return a plan, a schedule half as fast, one of another problem, and one that does not fit."""
+    plan = pipeline_plan(suffix=suffix)
+    tasks, transfers = plan.schedule.tasks, plan.schedule.transfers
+    slow = Schedule(
+        plan.problem,
+        Tasks(tasks.operator, tasks.microbatch, tasks.alternative, 2 * tasks.start + 1),
+        Transfers(
+            transfers.tensor,
+            transfers.microbatch,
+            transfers.source,
+            transfers.target,
+            2 * transfers.start,
+        ),
+    )
+    value = slow.makespan * plan.problem.tick_s
+    return Comparison(
+        plan.problem,
+        (
+            Entry("plan", "", plan),
+            Entry(f"1f1b{suffix}", "uniform", Plan(plan.problem, slow, {"makespan": value})),
+            Entry(f"two-way{suffix}", "uniform", pipeline_plan(3, 4, suffix), "two directions"),
+            Entry(f"gpipe{suffix}", "best", None, "does not fit memory"),
+        ),
     )

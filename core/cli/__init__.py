@@ -16,6 +16,7 @@ from parplan.cli.output import finish
 
 COMMANDS = {
     "plan": "parplan.cli.planning:plan_command",
+    "compare": "parplan.cli.comparing:compare_command",
     "show": "parplan.cli.viewing:show_command",
     "check": "parplan.cli.viewing:check_command",
     "costs": "parplan.cli.inputs:costs_command",

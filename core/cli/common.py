@@ -6,12 +6,14 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import evolve, frozen
 
 from parplan.cli.output import emit
+from parplan.errors import InputError
 from parplan.text import plain
 
 if TYPE_CHECKING:
@@ -56,6 +58,16 @@ def load_registry(settings: Settings) -> Registry:
     for failure in registry.failures:
         note(f"warning: {failure}")
     return registry
+
+
+def check_folder(path: Path | None) -> None:
+    """Raise InputError if no file of that name can be written: before a search, not after it."""
+    if path is not None and not path.parent.is_dir():
+        raise InputError(
+            f"the folder '{path.parent}' does not exist; make it first", file=str(path)
+        )
+    if path is not None and path.is_dir():
+        raise InputError("is a folder; name a file", file=str(path))
 
 
 def colour_wanted() -> bool:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parplan.cli.common import colour_wanted, load_registry, note, plugin_option, say
+from parplan.cli.common import (
+    check_folder,
+    colour_wanted,
+    load_registry,
+    note,
+    plugin_option,
+    say,
+)
 from parplan.cli.failures import INTERRUPTED
 from parplan.cli.interrupts import two_step_interrupt
 from parplan.cli.output import emit, emit_json
@@ -64,7 +71,7 @@ def plan_command(
     asked = {"solver": solver, "time_limit_s": time_limit, "gap": gap}
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     for path in (output, report):
-        _check_folder(path)
+        check_folder(path)
     registry = load_registry(context.obj)
     ready = api.prepare(spec, overrides=overrides, registry=registry, **changes)
     if dry_run:
@@ -114,16 +121,6 @@ def _rescued(plan: Plan, output: Path, ready: Prepared) -> str:
     except (ParplanError, OSError):
         return f"{found}, and could not be saved in '{tempfile.gettempdir()}' either"
     return f"{found}, and was saved as '{place}' instead"
-
-
-def _check_folder(path: Path | None) -> None:
-    """Fail before the search, not after it."""
-    if path is not None and not path.parent.is_dir():
-        raise InputError(
-            f"the folder '{path.parent}' does not exist; make it first", file=str(path)
-        )
-    if path is not None and path.is_dir():
-        raise InputError("is a folder; name a file", file=str(path))
 
 
 def _tell(plan: Plan, ready: Prepared, saved: Path, report: Path | None, *, as_json: bool) -> None:

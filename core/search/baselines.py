@@ -16,8 +16,9 @@ from parplan.pipeline import PipelineShape
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.reporting import summary
-from parplan.rules import Rules, guarded, overrides
-from parplan.search.evaluation import Candidate, Finisher, prepare, schedule_by_recipe
+from parplan.rules import guarded, overrides
+from parplan.schedule import Schedule
+from parplan.search.evaluation import Candidate, prepare, schedule_by_recipe
 from parplan.search.improvement import anneal, near_placement
 from parplan.search.placement import Placement, Placer
 from parplan.search.splits import device_orders, split, uniform_split
@@ -114,7 +115,7 @@ def _shapes(
     """Return (stages per device, shape) of every shape that a recipe may have, or why none."""
     microbatches, blocks = placer.problem.workload.microbatches, len(placer.blocks)
     found: list[tuple[int, PipelineShape]] = []
-    refusal = f"does not apply to {devices} devices and {microbatches} microbatches"
+    too_deep = ""
     for chunks in range(1, MOST_CHUNKS + 1):
         try:
             shape = recipe.shape(devices, microbatches, chunks)
@@ -122,9 +123,10 @@ def _shapes(
             return _raised(error)
         if shape is not None and shape.stages <= blocks:
             found.append((chunks, shape))
-        elif shape is not None and not found:
-            refusal = f"needs {shape.stages} stages; the model has {blocks} blocks"
-    return found or refusal
+        elif shape is not None and not too_deep:
+            too_deep = f"needs {shape.stages} stages; the model has {blocks} blocks"
+    refusal = f"does not apply to {devices} devices and {microbatches} microbatches"
+    return found or too_deep or refusal
 
 
 def _stages(order: Sequence[int], shape: PipelineShape) -> tuple[int, ...]:
@@ -225,9 +227,9 @@ def title(baseline: Baseline) -> str:
 
 
 def baseline_row(
-    placer: Placer, rules: Rules, baseline: Baseline, bound_s: float | None
+    baseline: Baseline, schedule: Schedule | None, bound_s: float | None
 ) -> dict[str, Any]:
-    """Return the figures of a baseline for the plan's provenance."""
+    """Return the figures of a baseline and its schedule for the plan's provenance."""
     row: dict[str, Any] = {
         "name": title(baseline),
         "split": baseline.split,
@@ -238,8 +240,7 @@ def baseline_row(
         "gap": None,
         "note": baseline.note,
     }
-    if baseline.candidate is not None:
-        schedule = Finisher(placer).expand(baseline.candidate)
+    if schedule is not None:
         figures = summary(schedule)
         row["makespan_s"] = figures.makespan_s
         row["bubble"] = figures.bubble

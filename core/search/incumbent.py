@@ -51,7 +51,7 @@ class Incumbent:
 
     def offer(self, schedule: Schedule, found_by: str) -> bool:
         """Take a schedule if it is better and passes the check; return whether it was taken."""
-        values = tuple(_value(o, schedule) for o in self.rules.objectives)
+        values = tuple(objective_value(o, schedule) for o in self.rules.objectives)
         if self.schedule is not None and not self._is_better(values):
             return False
         violations = check_schedule(schedule, self.rules)
@@ -152,7 +152,7 @@ class Incumbent:
         return [{"found_by": by, "rule": v.rule, "message": v.message} for by, v in self.rejected]
 
 
-def _value(objective: Objective, schedule: Schedule) -> float:
+def objective_value(objective: Objective, schedule: Schedule) -> float:
     """Return an objective's value; whatever the plugin raises names it."""
     try:
         return float(objective.value(schedule))

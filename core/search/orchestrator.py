@@ -150,10 +150,10 @@ def _search(
             if hand_made is None:
                 until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
                 made = baselines(placer, recipes_of(registry), until, options.seed)
-                _baselines(placer, rules, incumbent, candidates, made, deadline, notes)
+                _baselines(placer, incumbent, candidates, made, deadline, notes)
             else:
                 # They are there already: a plan is never worse than what it was given.
-                _baselines(placer, rules, incumbent, candidates, hand_made, math.inf, notes)
+                _baselines(placer, incumbent, candidates, hand_made, math.inf, notes)
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         with _contained(engine.solver, incumbent):
             exact.solve(rules, registry, options, engine, incumbent, deadline)
@@ -233,7 +233,6 @@ def _improve(
 
 def _baselines(
     placer: Placer,
-    rules: Rules,
     incumbent: Incumbent,
     candidates: list[Candidate],
     made: Iterable[Baseline],
@@ -246,11 +245,14 @@ def _baselines(
         if time.monotonic() > deadline:
             return
         value = bound.value if bound is not None and comparable else None
-        notes["baselines"].append(baseline_row(placer, rules, baseline, value))
+        as_made = None
         if baseline.candidate is not None:
             candidates.append(baseline.candidate)
-            schedule = Finisher(placer).finish(baseline.candidate)
-            incumbent.offer(schedule, f"{baseline.name} on the {baseline.split} split")
+            as_made = Finisher(placer).expand(baseline.candidate)
+            found_by = f"{baseline.name} on the {baseline.split} split"
+            incumbent.offer(Finisher(placer).finish(baseline.candidate), found_by)
+            incumbent.offer(as_made, found_by)  # what is earlier may be worse by other objectives
+        notes["baselines"].append(baseline_row(baseline, as_made, value))
 
 
 def is_makespan(problem: Problem) -> bool:

@@ -14,6 +14,7 @@ from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.search.baselines import Baseline, baseline_row, baselines, recipes_of
 from parplan.search.blocks import find_blocks
+from parplan.search.evaluation import Finisher
 from parplan.search.placement import Placer
 from tests.search.pipelines import even_pipeline
 
@@ -65,7 +66,7 @@ def test_a_row_gives_figures_of_the_schedule(registry: Registry) -> None:
     one = _rows(registry, registry.strategies["1f1b"].value())["1f1b", "uniform"]
     assert one.candidate is not None
     makespan_s = one.candidate.makespan * rules.problem.tick_s
-    row = baseline_row(placer, rules, one, makespan_s / 2)
+    row = baseline_row(one, Finisher(placer).expand(one.candidate), makespan_s / 2)
     assert row["name"] == "1f1b"
     assert row["makespan_s"] == makespan_s
     assert row["gap"] == 0.5

@@ -1,0 +1,72 @@
+"""A comparison: same rules for all, no row vanishes, and the plan is never worse than a row."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from parplan.checking import check_plan
+from parplan.comparison import Comparison
+from parplan.errors import InputError
+from parplan.options import SearchOptions
+from parplan.problem import Problem, Rule
+from parplan.registry import Registry
+from parplan.rules import make_rules
+from parplan.search.comparing import compare
+from parplan.workload import Workload
+from tests.search.pipelines import even_pipeline
+
+OPTIONS = SearchOptions(solver="list", time_limit_s=2.0, workers=1)
+
+
+def compared(problem: Problem, registry: Registry, *names: str) -> Comparison:
+    return compare(problem, make_rules(problem, registry), registry, OPTIONS, names)
+
+
+def test_plan_is_no_worse_than_any_hand_made_schedule(registry: Registry) -> None:
+    comparison = compared(even_pipeline(8, 4, 8), registry)
+    values = [entry.plan.value for entry in comparison.entries if entry.plan is not None]
+    assert len(values) >= 7  # the plan, and GPipe, 1F1B and ZB-H1 on two splits each
+    assert comparison.plan.value == min(values)
+    assert values[1:] == sorted(values[1:])
+    assert comparison.best_hand_made(comparison.problem) is comparison.entries[1]
+
+
+def test_every_entry_passes_the_check_of_a_plan(registry: Registry) -> None:
+    comparison = compared(even_pipeline(4, 4, 8), registry, "1f1b", "zb-h1")
+    for entry in comparison.entries:
+        assert entry.plan is not None
+        assert check_plan(entry.plan, registry) == ()
+        assert entry.plan.bound == comparison.plan.bound
+
+
+def test_what_does_not_fit_keeps_its_row(registry: Registry) -> None:
+    # A stage keeps a byte of each microbatch: GPipe needs 8, 1F1B up to 4.
+    comparison = compared(even_pipeline(4, 4, 8, memory=4), registry, "gpipe", "1f1b")
+    rows = {(e.name, e.split): (e.plan is not None, e.note) for e in comparison.entries}
+    assert rows["1f1b", "uniform"] == (True, "")
+    assert rows["gpipe", "uniform"] == rows["gpipe", "best"] == (False, "does not fit memory")
+
+
+def test_what_does_not_apply_keeps_its_row(registry: Registry) -> None:
+    few = compared(even_pipeline(4, 4, 2), registry, "1f1b")
+    assert few.entries[1].note == "does not apply to 4 devices and 2 microbatches"
+    one = attrs.evolve(even_pipeline(4, 4, 2), workload=Workload(microbatches=1))
+    assert {e.note for e in compared(one, registry).entries[1:]} == {
+        "the problem has one microbatch only"
+    }
+
+
+def test_plan_is_no_worse_by_another_objective(registry: Registry) -> None:
+    objectives = (Rule("peak-memory"), Rule("makespan"))
+    problem = attrs.evolve(even_pipeline(4, 4, 6), objectives=objectives)
+    comparison = compared(problem, registry, "gpipe", "1f1b", "zb-h1")
+    ours = tuple(comparison.plan.objectives.values())
+    made = [e.plan for e in comparison.entries[1:] if e.plan is not None]
+    assert len(made) == 6
+    assert all(ours <= tuple(plan.objectives.values()) for plan in made)
+
+
+def test_unknown_schedule_is_refused(registry: Registry) -> None:
+    with pytest.raises(InputError, match="no strategy is named 'zb-h9'"):
+        compared(even_pipeline(4, 4, 8), registry, "zb-h9")
