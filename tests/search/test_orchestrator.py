@@ -20,7 +20,7 @@ from parplan.rules import make_rules
 from parplan.search.orchestrator import describe, search
 from parplan.workload import Workload, WorkloadKind
 from tests.differential.generators import examples, small_problems
-from tests.examples import block, chain
+from tests.examples import block, chain, ruled
 from tests.search.drawing import pipeline_problems
 from tests.search.pipelines import even_pipeline
 from tests.strategies import problems
@@ -67,6 +67,16 @@ def test_one_device_and_no_tensors(solver: str, count: int, registry: Registry) 
     problem = attrs.evolve(problem, graph=attrs.evolve(problem.graph, tensors=()))
     plan = planned(problem, registry, solver)
     assert (plan.value, plan.status) == (float(count), "optimal")
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+def test_two_directions_pinned_the_other_way_round(solver: str, registry: Registry) -> None:
+    """Two stages whose devices change places for every other microbatch: neither ever waits."""
+    problem = attrs.evolve(even_pipeline(2, 2, 2), workload=Workload(microbatches=2, groups=(0, 1)))
+    there, back = ({"stages.0": (a,), "stages.1": (b,)} for a, b in (("g0", "g1"), ("g1", "g0")))
+    problem = ruled(problem, "placement", groups=[{"pin": there}, {"pin": back}])
+    plan = planned(problem, registry, solver)
+    assert (plan.value, plan.status) == (6.0, "optimal")
 
 
 def test_inference_of_one_batch(registry: Registry) -> None:
