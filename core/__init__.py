@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parplan.api import load_registry as load_registry
     from parplan.api import plan as plan
     from parplan.api import show as show
+    from parplan.api import simulate as simulate
     from parplan.api import write_report as write_report
     from parplan.api import write_trace as write_trace
     from parplan.assembly import assemble_problem as assemble_problem
@@ -64,13 +65,18 @@ if TYPE_CHECKING:
     from parplan.schedule import Schedule as Schedule
     from parplan.schedule import Tasks as Tasks
     from parplan.schedule import Transfers as Transfers
+    from parplan.simulation.noise import Noise as Noise
+    from parplan.simulation.noise import Straggler as Straggler
+    from parplan.simulation.results import Simulation as Simulation
     from parplan.spec import Spec as Spec
     from parplan.spec import load_spec as load_spec
     from parplan.workload import Workload as Workload
 
 # No module may have the name of a public function: importing the module would hide it.
 _PLACES = {
-    "api": ("check compare describe import_model load_registry plan show write_report write_trace"),
+    "api": (
+        "check compare describe import_model load_registry plan show simulate write_report write_trace"
+    ),
     "assembly": "assemble_problem",
     "checking": "check_plan check_schedule",
     "comparison": "Comparison Entry",
@@ -88,6 +94,8 @@ _PLACES = {
     "problem": "Problem Rule",
     "registry": "Registry",
     "schedule": "Schedule Tasks Transfers",
+    "simulation.noise": "Noise Straggler",
+    "simulation.results": "Simulation",
     "spec": "Spec load_spec",
     "workload": "Workload",
 }

@@ -24,6 +24,8 @@ from parplan.rules import Rules, guarded, make_rules
 
 if TYPE_CHECKING:
     from parplan.comparison import Comparison
+    from parplan.simulation.noise import NoiseLike
+    from parplan.simulation.results import Simulation
     from parplan.spec import Spec
 
 Plugins = Sequence[str | object]
@@ -191,6 +193,46 @@ def show(plan: Plan, *, registry: Registry | None = None, colour: bool = False) 
     from parplan.terminal import plan_text
 
     return plan_text(figures_of(plan, unit_of(plan, registry)), gantt=True, colour=colour)
+
+
+def simulate(
+    source: Plan | str | Path,
+    *,
+    noise: NoiseLike = 0.05,
+    samples: int = 200,
+    seed: int = 0,
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+) -> Simulation:
+    """Return what becomes of a plan's makespan if times are random and its orders are kept.
+
+    Parameters
+    ----------
+    source
+        A plan or a plan file.
+    noise
+        A ``Noise``, or what ``parplan.simulation.noise.read_noise`` makes one of: a coefficient of
+        variation for all, a mapping by kind of work, or a file.
+    samples, seed
+        How many scenarios are replayed, and the seed of their random numbers. Plans of one problem
+        meet the same scenarios.
+
+    Raises
+    ------
+    InputError
+        If the noise makes no sense, or the plan breaks its rules and cannot be replayed.
+    """
+    from parplan.figures import require_whole
+    from parplan.plan_file import load_plan
+    from parplan.simulation.noise import read_noise
+    from parplan.simulation.scenarios import Scenarios
+    from parplan.simulation.simulating import simulate_schedule
+
+    known = load_registry(plugins) if registry is None else registry
+    given = source if isinstance(source, Plan) else load_plan(Path(source))
+    require_whole(given)
+    scenarios = Scenarios(given.problem, read_noise(noise), samples, seed)
+    return simulate_schedule(given.schedule, make_rules(given.problem, known), scenarios)
 
 
 def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = None) -> Path:

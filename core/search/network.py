@@ -503,12 +503,12 @@ def check_capacities(network: Network, rules: Rules) -> None:
         for r, amount in amounts:
             if network.levels[r] + amount > needs[r]:
                 needs[r] = network.levels[r] + amount
-                who[r] = _activity_name(network, activity)
+                who[r] = activity_name(network, activity)
     for buffer in network.buffers:
         for r, amount in buffer.amounts:
             if network.levels[r] + amount > needs[r]:
                 needs[r] = network.levels[r] + amount
-                who[r] = _activity_name(network, buffer.allocator)
+                who[r] = activity_name(network, buffer.allocator)
     for r, (rule, resource) in enumerate(rules.resources):
         if needs[r] > resource.capacity * (1 + 1e-12):
             raise InfeasibleError(
@@ -520,7 +520,8 @@ def check_capacities(network: Network, rules: Rules) -> None:
             )
 
 
-def _activity_name(network: Network, activity: int) -> str:
+def activity_name(network: Network, activity: int) -> str:
+    """Return an activity as text."""
     graph = network.problem.graph
     if activity < len(network.tasks):
         return f"operator '{graph.operators[network.tasks[activity][0]].name}'"

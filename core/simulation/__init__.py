@@ -1,0 +1,1 @@
+"""Plans under random times: noise, scenarios, the replay of a plan's orders, statistics."""
