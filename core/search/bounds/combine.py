@@ -9,15 +9,30 @@ from parplan.declarations import Together
 from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
-from parplan.search.bounds.forced import Load, crossings, find_places, moving, running
+from parplan.search.bounds.destructive import refuted_makespans, visits
+from parplan.search.bounds.forced import (
+    Load,
+    crossings,
+    find_places,
+    moving,
+    one_at_a_time,
+    running,
+)
 from parplan.search.bounds.instance import Assignment, compile_instance
 from parplan.search.bounds.loads import find_prices, idle_bound, load_bound
 from parplan.search.bounds.memory import Reach, holds_of, room_for_holds
 from parplan.search.bounds.packing import find_blocks, packing_bound
 from parplan.search.bounds.paths import Windows, critical_path, find_windows, operator_series
 from parplan.search.bounds.slots import staggered_bound
+from parplan.search.bounds.streams import find_streams
 from parplan.search.bounds.usage import find_usage
 from parplan.search.bounds.warm_up import warm_up_bound
+
+MOST_STATES = 100_000
+"""Of a machine that is kept exactly; one with more is left out."""
+
+MOST_VISITS = 5_000_000
+"""Of states, until the search for what exact machines refute ends: half a second."""
 
 
 def combinatorial_bounds(problem: Problem, rules: Rules) -> tuple[Bound, ...]:
@@ -67,7 +82,9 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
     path = critical_path(windows)
     yield "critical path", path
     yield "operator series", operator_series(windows)
-    yield from _sure(windows)
+    sure = dict(_sure(windows))
+    yield from sure.items()
+    yield "exact machines", _exact(windows, max(path, *sure.values()))
     capacities = windows.instance.capacities
     single = find_usage(windows, merge=False)
     merged = find_usage(windows, merge=True) if _merges(windows) else single
@@ -95,11 +112,7 @@ def _sure(windows: Windows) -> Iterator[tuple[str, float]]:
     if not places.any_sure:
         return
     reach = Reach(windows)
-    machines = [
-        found
-        for r, found in tasks.items()
-        if all(a.steady and 2 * a.amount > capacities[r] * (1 + 1e-9) for a in found)
-    ]
+    machines = one_at_a_time(tasks, capacities).values()
     slots, staggered, warm = 0.0, 0.0, 0.0
     for r, holds in holds_of(windows, places, reach, crossed).items():
         room = room_for_holds(windows, places, windows.instance.resources[r][1])
@@ -111,6 +124,16 @@ def _sure(windows: Windows) -> Iterator[tuple[str, float]]:
     yield "slots of memory", slots
     yield "staggered slots", staggered
     yield "warm-up memory", warm
+
+
+def _exact(windows: Windows, known: float) -> float:
+    """Return the bound of machines kept exactly, from one that is known."""
+    streams = find_streams(windows)
+    if streams is None:
+        return 0.0
+    floor = _whole(known)
+    found = refuted_makespans(streams, floor, None, MOST_STATES, visits(MOST_VISITS))
+    return float(max(found, default=floor))
 
 
 def _merges(windows: Windows) -> bool:

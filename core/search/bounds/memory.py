@@ -66,31 +66,38 @@ class Reach:
         ends = {operator: self.least_ticks(operator)}
         if self._visits[0] > VISITS:
             for arc in instance.outgoing[operator]:
-                if not (arc.from_start or arc.to_end):
-                    end = ends[operator] + self._delay(arc) + self.least_ticks(arc.after)
+                if self.binds(arc):
+                    end = ends[operator] + self.delay(arc) + self.least_ticks(arc.after)
                     ends[arc.after] = max(end, ends.get(arc.after, 0.0))
             return ends
         after, pending = {operator}, [operator]
         while pending:
             for arc in instance.outgoing[pending.pop()]:
-                if arc.after not in after and not (arc.from_start or arc.to_end):
+                if arc.after not in after and self.binds(arc):
                     after.add(arc.after)
                     pending.append(arc.after)
         for o in sorted(after, key=instance.position.__getitem__):
             for arc in instance.outgoing[o]:
                 self._visits[0] += 1
-                if not (arc.from_start or arc.to_end):
-                    end = ends[o] + self._delay(arc) + self.least_ticks(arc.after)
+                if self.binds(arc):
+                    end = ends[o] + self.delay(arc) + self.least_ticks(arc.after)
                     ends[arc.after] = max(end, ends.get(arc.after, 0.0))
         return ends
+
+    def binds(self, arc: Arc) -> bool:
+        """Return whether ``after`` waits for the end of ``before`` in every choice."""
+        return not (arc.from_start or arc.to_end) and self.delay(arc) > -np.inf
 
     def least_ticks(self, operator: int) -> float:
         """Return the least duration of an operator over usable choices and columns."""
         usable = np.less(self.windows.heads[operator], np.inf)
         return float(self.windows.instance.ticks[operator][usable].min())
 
-    def _delay(self, arc: Arc) -> float:
-        """Return the least ticks from the end of ``before`` to the start of ``after``."""
+    def delay(self, arc: Arc) -> float:
+        """Return the least ticks from the end of ``before`` to the start of ``after``.
+
+        Minus infinity where ``after`` may be in a mode that does not read the tensor.
+        """
         if arc.tensor < 0:
             return float(arc.lag)
         if arc not in self._delays:
@@ -100,7 +107,7 @@ class Reach:
             table = instance.delays(arc, smallest)
             rows = np.less(heads[arc.before], np.inf).any(axis=0)
             columns = np.less(heads[arc.after], np.inf).any(axis=0)
-            self._delays[arc] = max(float(table[rows][:, columns].min()), 0.0)
+            self._delays[arc] = float(table[rows][:, columns].min())
         return self._delays[arc]
 
 
