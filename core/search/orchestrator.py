@@ -6,7 +6,7 @@ import contextlib
 import math
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -36,6 +36,7 @@ from parplan.search.heuristics import first_candidates
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
 from parplan.search.placement import Placer
+from parplan.search.sequences.crew import searched_by_sequences
 from parplan.search.team import improved_by_team
 
 BASELINE_SHARE = 0.2
@@ -43,6 +44,12 @@ BASELINE_SHARE = 0.2
 
 ASSIGNMENT_SHARE = 0.1
 """Part of the time limit for the loop of upper model, list schedules and cuts."""
+
+SEQUENCE_SHARE = 0.25
+"""Part of the time limit for the search on sequences, where a solver has the rest."""
+
+PLACEMENT_SHARE = 0.4
+"""Part of the time left for the search on placements, where sequences have the rest."""
 
 FIRST_SHARE = 0.25
 """Part of the time limit in which starting placements are tried."""
@@ -154,6 +161,10 @@ def _search(
             else:
                 # They are there already: a plan is never worse than what it was given.
                 _baselines(placer, incumbent, candidates, hand_made, math.inf, notes)
+    if engine.exact and candidates and incumbent.gap > options.gap:
+        until = min(deadline, time.monotonic() + SEQUENCE_SHARE * limit)
+        with _contained("sequence search", incumbent):
+            _sequence(placer, candidates, registry, options, incumbent, until)
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         with _contained(engine.solver, incumbent):
             exact.solve(rules, registry, options, engine, incumbent, deadline)
@@ -162,8 +173,12 @@ def _search(
         with _contained("assignment", incumbent):
             _assign(placer, registry, options, incumbent, until)
     if not engine.exact and candidates and incumbent.gap > options.gap:
-        with _contained("local search", incumbent):
-            _improve(placer, candidates, registry, options, incumbent, deadline)
+        if not _is_fixed(placer):
+            until = _share(deadline, PLACEMENT_SHARE)
+            with _contained("local search", incumbent):
+                _improve(placer, candidates, registry, options, incumbent, until)
+        with _contained("sequence search", incumbent):
+            _sequence(placer, candidates, registry, options, incumbent, deadline)
 
 
 @contextlib.contextmanager
@@ -195,6 +210,17 @@ def _assign(
             incumbent.offer(Finisher(placer).finish(candidate), f"assignment by {solver.name}")
 
 
+def _is_fixed(placer: Placer) -> bool:
+    """Return whether no block has a choice of its device."""
+    return all(len(devices) == 1 for row in placer.devices_of for devices in row)
+
+
+def _share(deadline: float, part: float) -> float:
+    """Return the instant at which a part of the time that is left will be over."""
+    now = time.monotonic()
+    return now + part * max(deadline - now, 0.0)
+
+
 def _improve(
     placer: Placer,
     candidates: list[Candidate],
@@ -203,27 +229,57 @@ def _improve(
     incumbent: Incumbent,
     deadline: float,
 ) -> None:
-    """Search near the best candidates, with as many workers as there may be."""
-    starts = [c for c in candidates if c.rule is not None] or candidates
+    """Search placements and rules near the best candidates; the better ones join them."""
     target = _target(placer.problem, incumbent, options)
-    factory = registry.executors.get("processes")
-    executor = factory.value.create(options.workers) if factory and options.workers > 1 else None
-
-    incumbent.tell("local search")
 
     def run(crew: Executor | None) -> None:
+        starts = [c for c in candidates if c.rule is not None] or list(candidates)
         for candidate in improved_by_team(
             placer, starts, crew, options.workers, deadline, options.seed, target
         ):
-            starts.append(candidate)
+            candidates.append(candidate)
             incumbent.offer(Finisher(placer).finish(candidate), "local search")
 
+    _with_workers("local search", registry, options, incumbent, run)
+
+
+def _sequence(
+    placer: Placer,
+    candidates: list[Candidate],
+    registry: Registry,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    deadline: float,
+) -> None:
+    """Search the sequences of the best candidates' placements."""
+    target = _target(placer.problem, incumbent, options)
+
+    def run(crew: Executor | None) -> None:
+        for candidate in searched_by_sequences(
+            placer, candidates, crew, options.workers, deadline, options.seed, target
+        ):
+            incumbent.offer(Finisher(placer).finish(candidate), "sequence search")
+
+    _with_workers("sequence search", registry, options, incumbent, run)
+
+
+def _with_workers(
+    stage: str,
+    registry: Registry,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    run: Callable[[Executor | None], None],
+) -> None:
+    """Run a stage on as many workers as there may be; without any where they fail."""
+    factory = registry.executors.get("processes")
+    executor = factory.value.create(options.workers) if factory and options.workers > 1 else None
+    incumbent.tell(stage)
     if executor is not None:
         try:
             run(executor)
         except Exception as error:  # noqa: BLE001  # a worker died, or a plugin cannot be sent
             message = f"workers failed ({type(error).__name__}: {error}); goes on without them"
-            incumbent.fail("local search", message)
+            incumbent.fail(stage, message)
         else:
             return
         finally:

@@ -1,0 +1,1 @@
+"""Search on sequences: the order on every machine, and times by longest path."""

@@ -1,0 +1,137 @@
+"""Simulated annealing on the orders of a view: from an order to a better one, until a deadline."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+from attrs import frozen
+
+from parplan.search.sequences.annealing_kernel import anneal_orders
+from parplan.search.sequences.kernel import FAR, Scratch, make_scratch, propagate
+from parplan.search.sequences.machines import Machines, SequenceView
+from parplan.search.sequences.moves import Edits, make_edits
+from parplan.search.tables import Whole
+
+HOT, COLD = 0.5, 0.02
+"""Temperature at the beginning and the end, in mean durations of what runs on machines."""
+
+SLICE_S = 0.2
+"""Seconds between two looks at the clock."""
+
+FIRST_MOVES = 2000
+"""Moves of the first slice, which measures how fast they are."""
+
+
+@frozen
+class Found:
+    """What an annealing has reached.
+
+    Attributes
+    ----------
+    makespan
+        In ticks.
+    moves, evaluations
+        How many moves were tried, and for how many of them times had to be computed.
+    """
+
+    order: Whole
+    makespan: int
+    moves: int
+    evaluations: int
+
+
+@frozen(eq=False)
+class Annealer:
+    """A view made ready for annealing many times."""
+
+    view: SequenceView
+
+    @cached_property
+    def _scratch(self) -> Scratch:
+        return make_scratch(self.view.machines)
+
+    @cached_property
+    def _edits(self) -> Edits:
+        return make_edits(self.view.machines)
+
+    @cached_property
+    def _followers(self) -> tuple[Whole, Whole]:
+        return followers(self.view.machines)
+
+    @cached_property
+    def _scale(self) -> float:
+        durations = self.view.machines.durations
+        return float(durations[durations > 0].mean()) if durations.any() else 1.0
+
+    def times(self, order: Whole) -> tuple[int, Whole]:
+        """Return makespan and start of each node; the makespan is negative in a deadlock."""
+        machines = self.view.machines
+        starts = np.full(len(machines.durations), -1, dtype=np.int64)
+        return int(propagate(machines, self._scratch, order, np.int64(-1), starts, FAR)), starts
+
+    def run(
+        self, order: Whole, seconds: float, seed: int, target: int = 0, heat: float = 1.0
+    ) -> Found:
+        """Return the best order that annealing reaches from a feasible one.
+
+        Parameters
+        ----------
+        seconds
+            How long; the temperature falls geometrically over this time.
+        target
+            Stop at a makespan this small, in ticks.
+        heat
+            Factor on the temperature: 1 from a rough start, less to go on from a good one.
+        """
+        current = order.copy()
+        best, least = order.copy(), self.times(order)[0]
+        dice = np.array([_seeded(seed)], dtype=np.uint64)
+        begun = now = time.monotonic()
+        moves, evaluations, rate = 0, 0, 0.0
+        while least > target and now < begun + seconds:
+            left = begun + seconds - now
+            count = FIRST_MOVES if moves == 0 else max(int(rate * min(SLICE_S, left)), 100)
+            hot = self._temperature(1.0 - left / seconds, heat)
+            cold = self._temperature(1.0 - max(left - SLICE_S, 0.0) / seconds, heat)
+            reached = current.copy()
+            makespan, done, evaluated = anneal_orders(
+                self.view.machines,
+                self._scratch,
+                self._edits,
+                *self._followers,
+                current,
+                reached,
+                dice,
+                np.int64(count),
+                hot,
+                cold,
+                np.int64(target),
+            )
+            moves += int(done)
+            evaluations += int(evaluated)
+            if makespan < least:
+                least, best = int(makespan), reached
+            before, now = now, time.monotonic()
+            rate = done / max(now - before, 1e-6)
+        return Found(best, least, moves, evaluations)
+
+    def _temperature(self, part: float, heat: float) -> float:
+        return heat * self._scale * HOT * float((COLD / HOT) ** part)
+
+
+def followers(machines: Machines) -> tuple[Whole, Whole]:
+    """Return the nodes that follow each node by an arc, as rows: where each begins, and all."""
+    rows: list[list[int]] = [[] for _ in machines.durations]
+    for i in range(len(rows)):
+        for before in machines.arc_from[machines.arc_first[i] : machines.arc_first[i + 1]]:
+            rows[before].append(i)
+    first = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return first, np.array(list(chain.from_iterable(rows)), dtype=np.int64)
+
+
+def _seeded(seed: int) -> int:
+    """Return a state of the generator, which must not be zero."""
+    return (88172645463325252 + 7919 * (seed + 1) * 2654435761) % 2**64 or 1

@@ -1,0 +1,201 @@
+"""Simulated annealing on orders, compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from parplan.search.sequences.kernel import fits, propagate, set_places, start_held
+from parplan.search.sequences.moves import (
+    draw,
+    draw_real,
+    draw_step,
+    insert,
+    insert_along,
+    insert_in_rhythm,
+    undo,
+)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def critical_visits(
+    v: Any, order: Any, place: Any, starts: Any, makespan: Any, dice: Any, found: Any
+) -> Any:
+    """Write the positions at which a critical path waits for a machine; return how many.
+
+    The path is drawn at random among those there are.
+    """
+    nodes = len(v.durations)
+    i = np.int64(-1)
+    seen = 0
+    for n in range(nodes):
+        if v.counted[n] and starts[n] + v.durations[n] == makespan:
+            seen += 1
+            if draw(dice, seen) == 0:
+                i = np.int64(n)
+    count = 0
+    for _ in range(nodes):
+        start = starts[i]
+        following = np.int64(-1)
+        at = np.int64(-1)
+        seen = 0
+        for k in range(v.arc_first[i], v.arc_first[i + 1]):
+            if starts[v.arc_from[k]] + v.arc_delay[k] == start:
+                seen += 1
+                if draw(dice, seen) == 0:
+                    following, at = v.arc_from[k], np.int64(-1)
+        for k in range(v.visit_first[i], v.visit_first[i + 1]):
+            q, p = v.visit_machine[k], place[k]
+            if p > v.first[q]:
+                n = order[p - 1]
+                if starts[n] + v.durations[n] == start or starts[n] == start:
+                    seen += 1
+                    if draw(dice, seen) == 0:
+                        following, at = n, p
+        if following < 0:
+            break
+        if at >= 0:
+            found[count] = at
+            count += 1
+        i = following
+    return count
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def machine_at(v: Any, p: Any) -> Any:
+    """Return the machine that a position belongs to."""
+    low, high = 0, len(v.first) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if v.first[middle] <= p:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def settle(v: Any, order: Any, place: Any, held: Any) -> Any:
+    """Write places and prefix sums of a whole order; return whether it fits."""
+    for q in range(len(v.first) - 1):
+        set_places(v, order, place, q, v.first[q], v.first[q + 1])
+    start_held(v, held)
+    for q in range(len(v.first) - 1):
+        if not fits(v, order, place, held, q, v.first[q], v.first[q + 1]):
+            return False
+    return True
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def _propose(
+    v: Any,
+    edits: Any,
+    order: Any,
+    place: Any,
+    held: Any,
+    into_first: Any,
+    into: Any,
+    dice: Any,
+    critical: Any,
+    count: Any,
+) -> Any:
+    """Change the order by one random move; return whether it moved and memory suffices."""
+    edits.used[0] = 0
+    which = draw(dice, 100)
+    p = critical[draw(dice, count)] if count > 0 and which < 75 else draw(dice, v.first[-1])
+    q = machine_at(v, p)
+    steps = draw_step(dice, 12)
+    if count > 0 and which < 40:
+        # What is late goes before what makes it wait, or that goes behind.
+        if draw(dice, 2) == 0:
+            return insert(v, edits, order, place, held, q, p, -steps)
+        return insert(v, edits, order, place, held, q, p - 1, steps)
+    if draw(dice, 2) == 0:
+        steps = -steps
+    kind = draw(dice, 3)
+    if kind == 0:
+        return insert(v, edits, order, place, held, q, p, steps)
+    if kind == 1:
+        repeats = 2 + draw_step(dice, 6) * draw_step(dice, 6)
+        return insert_in_rhythm(v, edits, order, place, held, q, p, steps, repeats)
+    length = 2 + draw(dice, 6)
+    return insert_along(
+        v, edits, order, place, held, into_first, into, dice, order[p], steps, length
+    )
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def anneal_orders(
+    v: Any,
+    scratch: Any,
+    edits: Any,
+    into_first: Any,
+    into: Any,
+    order: Any,
+    best: Any,
+    dice: Any,
+    rounds: Any,
+    hot: Any,
+    cold: Any,
+    target: Any,
+) -> Any:
+    """Anneal for so many moves; ``order`` becomes the last, ``best`` the best order.
+
+    Parameters
+    ----------
+    hot, cold
+        Temperature in ticks at the beginning and at the end; geometric in between.
+    target
+        Stop at a makespan this small.
+
+    Returns
+    -------
+    (makespan of ``best``, moves tried, orders evaluated)
+    """
+    nodes = len(v.durations)
+    place = np.zeros(len(v.visit_machine), dtype=np.int64)
+    held = np.zeros(v.held_first[-1] + 1, dtype=np.float64)
+    starts = np.full(nodes, -1, dtype=np.int64)
+    trial = np.full(nodes, -1, dtype=np.int64)
+    critical = np.zeros(nodes + 1, dtype=np.int64)
+    far = np.int64(2**61)
+    settle(v, order, place, held)
+    makespan = propagate(v, scratch, order, np.int64(-1), starts, far)
+    best[:] = order
+    least = makespan
+    count, age = 0, 0
+    evaluated = 0
+    temperature = hot
+    cooling = (cold / hot) ** (1.0 / max(rounds, 1))
+    done = 0
+    while done < rounds and least > target:
+        done += 1
+        temperature *= cooling
+        if age == 0:
+            count = critical_visits(v, order, place, starts, makespan, dice, critical)
+        age = (age + 1) % 16
+        if not _propose(v, edits, order, place, held, into_first, into, dice, critical, count):
+            undo(v, edits, order, place, held)
+            continue
+        begin = far
+        for n in range(edits.used[0]):
+            for p in range(edits.low[n], edits.high[n]):
+                begin = min(begin, starts[order[p]])
+        trial[:] = starts
+        allowed = makespan - temperature * np.log(draw_real(dice))
+        value = propagate(v, scratch, order, begin, trial, np.int64(np.floor(allowed)))
+        evaluated += 1
+        if value < 0 or value > allowed:
+            undo(v, edits, order, place, held)
+            continue
+        for n in range(edits.used[0]):
+            fits(v, order, place, held, edits.machine[n], edits.low[n], edits.high[n])
+        starts, trial = trial, starts
+        makespan = value
+        age = 0
+        if makespan < least:
+            least = makespan
+            best[:] = order
+    return least, done, evaluated

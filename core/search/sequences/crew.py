@@ -1,0 +1,207 @@
+"""Search on sequences by several workers: trials of all starts, then rounds on the best of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+
+from attrs import frozen
+
+from parplan.interrupts import held_interrupts
+from parplan.search.evaluation import Candidate, Prepared, prepare, prepare_assignment
+from parplan.search.list_scheduler import Deadlock
+from parplan.search.placement import Placement, Placer
+from parplan.search.priorities import PriorityRule, priorities
+from parplan.search.sequences.annealing import Annealer
+from parplan.search.sequences.machines import make_view
+from parplan.search.sequences.shares import share_windows
+from parplan.search.tables import Whole
+
+MOST_ACTIVITIES = 20_000
+"""Largest network, in activities, that is searched by sequences."""
+
+PLACEMENTS = 3
+"""Placements whose sequences are searched."""
+
+CREW = 4
+"""Sequences that are kept from round to round."""
+
+ROUND_S = 4.0
+"""Seconds of a round, for up to 500 activities; more in proportion."""
+
+RETURNING = 0.4
+"""Heat of a round that goes on from a sequence that was annealed before."""
+
+FIRST = -100.0
+LAST = 100.0
+"""Offsets, in periods, that make a kind always first or always last."""
+
+RULES: tuple[tuple[float, Mapping[str, float]], ...] = (
+    (0.0, {"backward": FIRST, "weight": LAST}),
+    (0.0, {"weight": LAST}),
+    (0.25, {"backward": -3.0, "weight": LAST}),
+    (1.0, {"backward": -1.0, "weight": 2.0}),
+    (0.0, {"backward": FIRST}),
+    (0.0, {"backward": FIRST, "weight": FIRST}),
+)
+"""(slope, offsets) of the rules under which shares of memory are tried."""
+
+
+@frozen(eq=False)
+class Sequenced:
+    """A schedule of a placement whose sequences are searched: enough to go on in any process.
+
+    Attributes
+    ----------
+    merged
+        Whether operators of one chunk are merged; if not, every operator is an activity.
+    starts
+        Of each activity of the placement's network, in ticks.
+    annealed
+        Whether it comes from an annealing.
+    """
+
+    placement: Placement
+    split_weights: bool
+    merged: bool
+    starts: Whole
+    makespan: int
+    annealed: bool = False
+
+
+def searched_by_sequences(
+    placer: Placer,
+    candidates: Sequence[Candidate],
+    executor: Executor | None,
+    workers: int,
+    deadline: float,
+    seed: int,
+    target: int,
+) -> Iterator[Candidate]:
+    """Yield better and better candidates until the deadline, or until one meets ``target``.
+
+    Parameters
+    ----------
+    candidates
+        Their placements are searched, those of the shortest first.
+    executor
+        Where the runs go; None runs them here, one after the other.
+    workers
+        Runs at the same time.
+    """
+    crew: list[Sequenced] = []
+    for candidate in starting_sequences(placer, candidates):
+        crew.append(sequenced(candidate))
+        if candidate.makespan < min(c.makespan for c in candidates):
+            yield candidate
+    crew.sort(key=lambda s: s.makespan)
+    best = min((s.makespan for s in crew), default=0)
+    waiting, turn = list(crew), 0
+    while crew and best > target and (left := deadline - time.monotonic()) > 0.05:
+        chosen = waiting[:workers] or [crew[(turn + t) % len(crew)] for t in range(workers)]
+        waiting = waiting[workers:]
+        share = left if executor is not None else left / len(chosen)
+        size = max(1.0, max(len(s.starts) for s in chosen) / 500)
+        seconds = min(ROUND_S * size, share)
+        found = _run(placer, chosen, executor, seconds, seed + turn, target)
+        turn += len(chosen)
+        crew = sorted([*(c for c in crew if c not in chosen), *found], key=lambda s: s.makespan)
+        crew = crew[:CREW]
+        if crew[0].makespan < best:
+            best = crew[0].makespan
+            yield candidate_of(placer, crew[0])
+
+
+def _run(
+    placer: Placer,
+    chosen: Sequence[Sequenced],
+    executor: Executor | None,
+    seconds: float,
+    seed: int,
+    target: int,
+) -> list[Sequenced]:
+    """Return what becomes of each after so many seconds of its own."""
+    if executor is None:
+        return [improve(placer, s, seconds, seed + i, target) for i, s in enumerate(chosen)]
+    with held_interrupts():  # the first submissions fork the workers
+        futures = [
+            executor.submit(improve, placer, s, seconds, seed + i, target)
+            for i, s in enumerate(chosen)
+        ]
+    return [future.result() for future in futures]
+
+
+def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Yield the best candidates of a few placements, and the best under shares of each."""
+    seen: set[object] = set()
+    for candidate in sorted(candidates, key=lambda c: c.makespan):
+        prepared = candidate.prepared
+        if prepared.placement in seen or len(prepared.network) > MOST_ACTIVITIES:
+            continue
+        if len(seen) == PLACEMENTS:
+            return
+        seen.add(prepared.placement)
+        yield candidate
+        shared = schedule_by_shares(prepared)
+        if shared is not None:
+            yield shared
+
+
+def schedule_by_shares(prepared: Prepared) -> Candidate | None:
+    """Return the shortest schedule in which every chain keeps to a share of the memory."""
+    found: list[Candidate] = []
+    for arcs in share_windows(prepared):
+        for slope, offsets in RULES:
+            rule = PriorityRule(slope, offsets)
+            urgency = priorities(prepared.profile, rule, prepared.chunk_of)
+            starts = prepared.scheduler.run(urgency, arcs)
+            if not isinstance(starts, Deadlock):
+                makespan = prepared.scheduler.makespan(starts)
+                found.append(Candidate(prepared, starts, makespan))
+    return min(found, key=lambda c: c.makespan, default=None)
+
+
+def improve(
+    placer: Placer, sequence: Sequenced, seconds: float, seed: int, target: int
+) -> Sequenced:
+    """Return a schedule at least as good, after so many seconds; runs in any process."""
+    begun = time.monotonic()
+    prepared = _prepared(placer, sequence)
+    view = make_view(prepared.network, prepared.scheduler.tables)
+    if view is None:
+        return sequence
+    annealer = Annealer(view)
+    left = seconds - (time.monotonic() - begun)
+    heat = RETURNING if sequence.annealed else 1.0
+    found = annealer.run(view.order(sequence.starts), left, seed, target, heat)
+    if not 0 <= found.makespan < sequence.makespan:
+        return sequence
+    starts = view.starts(annealer.times(found.order)[1])
+    return Sequenced(
+        sequence.placement,
+        sequence.split_weights,
+        sequence.merged,
+        starts,
+        found.makespan,
+        annealed=True,
+    )
+
+
+def sequenced(candidate: Candidate) -> Sequenced:
+    """Return what a candidate of a placement is to the workers."""
+    prepared = candidate.prepared
+    return Sequenced(
+        prepared.placement, prepared.split_weights, True, candidate.starts, candidate.makespan
+    )
+
+
+def candidate_of(placer: Placer, sequence: Sequenced) -> Candidate:
+    """Return the candidate that a sequence stands for."""
+    return Candidate(_prepared(placer, sequence), sequence.starts, sequence.makespan)
+
+
+def _prepared(placer: Placer, sequence: Sequenced) -> Prepared:
+    if sequence.merged:
+        return prepare(placer, sequence.placement, split_weights=sequence.split_weights)
+    return prepare_assignment(placer, placer.assignment(sequence.placement))

@@ -1,0 +1,238 @@
+"""Moves on orders, compiled: insertions of one visit, of many in one rhythm, and along a chain.
+
+Nodes of one kind keep their order, so a move shifts the *letter* of a kind; which node of the kind
+stands where follows. Every move leaves the nodes between two positions of a machine the same, in
+another order: that segment is what has to be checked, and undone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from parplan.search.sequences.kernel import fits, place_of, set_places
+from parplan.search.sequences.machines import Machines
+from parplan.search.tables import Whole
+
+MOST_SEGMENTS = 16
+"""Segments that one move may change."""
+
+
+class Edits(NamedTuple):
+    """The segments that a move has changed, with what stood there; ``used[0]`` of them."""
+
+    used: Whole
+    machine: Whole
+    low: Whole
+    high: Whole
+    offset: Whole
+    before: Whole
+
+
+def make_edits(machines: Machines) -> Edits:
+    """Return room for the segments of one move."""
+
+    def numbers(size: int) -> Whole:
+        return np.zeros(size, dtype=np.int64)
+
+    return Edits(
+        used=numbers(1),
+        machine=numbers(MOST_SEGMENTS),
+        low=numbers(MOST_SEGMENTS),
+        high=numbers(MOST_SEGMENTS),
+        offset=numbers(MOST_SEGMENTS + 1),
+        before=numbers(int(machines.first[-1]) * MOST_SEGMENTS),
+    )
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def draw(dice: Any, bound: Any) -> Any:
+    """Return a random whole number below ``bound`` (xorshift; Marsaglia 2003)."""
+    x = dice[0]
+    x ^= x << np.uint64(13)
+    x ^= x >> np.uint64(7)
+    x ^= x << np.uint64(17)
+    dice[0] = x
+    return np.int64((x >> np.uint64(11)) % np.uint64(bound))
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def draw_real(dice: Any) -> Any:
+    """Return a random number in (0, 1]."""
+    return (draw(dice, 2**40) + 1) / 2.0**40
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def draw_step(dice: Any, most: Any) -> Any:
+    """Return a small distance: 1 half of the time, 2 half of the rest, up to ``most``."""
+    step = 1
+    while step < most and draw(dice, 2) == 0:
+        step += 1
+    return step
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def shift(v: Any, order: Any, at: Any, to: Any) -> None:
+    """Move the letter at a position to another one of the same machine."""
+    i = order[at]
+    kind = v.kinds[i]
+    step = 1 if to > at else -1
+    hole = at
+    for p in range(at + step, to + step, step):
+        if v.kinds[order[p]] == kind:
+            # The next of the kind is moved in its stead, so that the kind keeps its order.
+            order[hole], i = i, order[p]
+        else:
+            order[hole] = order[p]
+        hole = p
+    order[to] = i
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def target_of(v: Any, order: Any, q: Any, at: Any, steps: Any) -> Any:
+    """Return where a letter arrives that passes ``steps`` letters of other kinds (negative: up)."""
+    kind = v.kinds[order[at]]
+    p = at
+    to = at
+    left = abs(steps)
+    step = 1 if steps > 0 else -1
+    while left > 0:
+        p += step
+        if p < v.first[q] or p >= v.first[q + 1]:
+            break
+        if v.kinds[order[p]] != kind:
+            left -= 1
+            to = p
+    return to
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def begin_edit(edits: Any, order: Any, q: Any, low: Any, high: Any) -> Any:
+    """Remember positions ``low`` to ``high - 1`` of a machine; False if there is no room."""
+    n = edits.used[0]
+    if n == MOST_SEGMENTS:
+        return False
+    edits.machine[n], edits.low[n], edits.high[n] = q, low, high
+    start = edits.offset[n]
+    for p in range(low, high):
+        edits.before[start + p - low] = order[p]
+    edits.offset[n + 1] = start + high - low
+    edits.used[0] = n + 1
+    return True
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def undo(v: Any, edits: Any, order: Any, place: Any, held: Any) -> None:
+    """Put back what stood there before the move."""
+    for n in range(edits.used[0] - 1, -1, -1):
+        q, low, high = edits.machine[n], edits.low[n], edits.high[n]
+        for p in range(low, high):
+            order[p] = edits.before[edits.offset[n] + p - low]
+        set_places(v, order, place, q, low, high)
+    for n in range(edits.used[0]):
+        fits(v, order, place, held, edits.machine[n], edits.low[n], edits.high[n])
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def insert(
+    v: Any, edits: Any, order: Any, place: Any, held: Any, q: Any, at: Any, steps: Any
+) -> Any:
+    """Shift one letter by so many others; return whether anything moved and the machine fits."""
+    to = target_of(v, order, q, at, steps)
+    if to == at:
+        return False
+    low, high = min(at, to), max(at, to) + 1
+    if not begin_edit(edits, order, q, low, high):
+        return False
+    shift(v, order, at, to)
+    set_places(v, order, place, q, low, high)
+    return fits(v, order, place, held, q, low, high)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def insert_in_rhythm(
+    v: Any,
+    edits: Any,
+    order: Any,
+    place: Any,
+    held: Any,
+    q: Any,
+    at: Any,
+    steps: Any,
+    repeats: Any,
+) -> Any:
+    """Shift a letter and those of its kind that follow, ``repeats`` of them, by so many others."""
+    first = v.first[q]
+    kind = v.kinds[order[at]]
+    last = at
+    count = 1
+    for p in range(at + 1, v.first[q + 1]):
+        if count == repeats:
+            break
+        if v.kinds[order[p]] == kind:
+            last = p
+            count += 1
+    if steps < 0:
+        low, high = target_of(v, order, q, at, steps), last + 1
+    else:
+        low, high = at, target_of(v, order, q, last, steps) + 1
+    if not begin_edit(edits, order, q, low, high):
+        return False
+    moved = False
+    # The foremost goes first, so that none meets another of its kind.
+    p = at if steps < 0 else last
+    while at <= p <= last:
+        following = p
+        if steps < 0:
+            following += 1
+            while following <= last and v.kinds[order[following]] != kind:
+                following += 1
+        else:
+            following -= 1
+            while following >= at and v.kinds[order[following]] != kind:
+                following -= 1
+        to = target_of(v, order, q, p, steps)
+        if to != p:
+            shift(v, order, p, to)
+            moved = True
+        p = following
+    if not moved:
+        return False
+    set_places(v, order, place, q, low, high)
+    return first <= low and fits(v, order, place, held, q, low, high)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def insert_along(
+    v: Any,
+    edits: Any,
+    order: Any,
+    place: Any,
+    held: Any,
+    into_first: Any,
+    into: Any,
+    dice: Any,
+    i: Any,
+    steps: Any,
+    length: Any,
+) -> Any:
+    """Shift a node's letter, and then those of nodes that follow one another from it.
+
+    ``into`` lists the nodes that follow each node by an arc.
+    """
+    moved = False
+    for _ in range(length):
+        k = v.visit_first[i] + draw(dice, v.visit_first[i + 1] - v.visit_first[i])
+        q = v.visit_machine[k]
+        before = edits.used[0]
+        if insert(v, edits, order, place, held, q, place_of(v, place, i, q), steps):
+            moved = True
+        elif edits.used[0] > before:
+            return False
+        fan = into_first[i + 1] - into_first[i]
+        if fan == 0:
+            break
+        i = into[into_first[i] + draw(dice, fan)]
+    return moved
