@@ -8,15 +8,7 @@ import numba
 import numpy as np
 
 from parplan.search.sequences.kernel import fits, propagate, set_places, start_held
-from parplan.search.sequences.moves import (
-    draw,
-    draw_real,
-    draw_step,
-    insert,
-    insert_along,
-    insert_in_rhythm,
-    undo,
-)
+from parplan.search.sequences.moves import draw, draw_real, draw_step, insert_along, undo
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
@@ -64,19 +56,6 @@ def critical_visits(
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
-def machine_at(v: Any, p: Any) -> Any:
-    """Return the machine that a position belongs to."""
-    low, high = 0, len(v.first) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if v.first[middle] <= p:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
 def settle(v: Any, order: Any, place: Any, held: Any) -> Any:
     """Write places and prefix sums of a whole order; return whether it fits."""
     for q in range(len(v.first) - 1):
@@ -104,25 +83,26 @@ def _propose(
     """Change the order by one random move; return whether it moved and memory suffices."""
     edits.used[0] = 0
     which = draw(dice, 100)
-    p = critical[draw(dice, count)] if count > 0 and which < 75 else draw(dice, v.first[-1])
-    q = machine_at(v, p)
+    critical_one = count > 0 and which < 75
+    at = critical[draw(dice, count)] if critical_one else draw(dice, v.first[-1])
     steps = draw_step(dice, 12)
+    repeats, length = 1, 1
     if count > 0 and which < 40:
         # What is late goes before what makes it wait, or that goes behind.
         if draw(dice, 2) == 0:
-            return insert(v, edits, order, place, held, q, p, -steps)
-        return insert(v, edits, order, place, held, q, p - 1, steps)
-    if draw(dice, 2) == 0:
-        steps = -steps
-    kind = draw(dice, 3)
-    if kind == 0:
-        return insert(v, edits, order, place, held, q, p, steps)
-    if kind == 1:
-        repeats = 2 + draw_step(dice, 6) * draw_step(dice, 6)
-        return insert_in_rhythm(v, edits, order, place, held, q, p, steps, repeats)
-    length = 2 + draw(dice, 6)
+            steps = -steps
+        else:
+            at -= 1
+    else:
+        if draw(dice, 2) == 0:
+            steps = -steps
+        kind = draw(dice, 3)
+        if kind == 1:
+            repeats = 2 + draw_step(dice, 6) * draw_step(dice, 6)
+        elif kind == 2:
+            length = 2 + draw(dice, 6)
     return insert_along(
-        v, edits, order, place, held, into_first, into, dice, order[p], steps, length
+        v, edits, order, place, held, into_first, into, dice, at, steps, repeats, length
     )
 
 
@@ -190,8 +170,6 @@ def anneal_orders(
         if value < 0 or value > allowed:
             undo(v, edits, order, place, held)
             continue
-        for n in range(edits.used[0]):
-            fits(v, order, place, held, edits.machine[n], edits.low[n], edits.high[n])
         starts, trial = trial, starts
         makespan = value
         age = 0

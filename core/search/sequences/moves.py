@@ -1,4 +1,7 @@
-"""Moves on orders, compiled: insertions of one visit, of many in one rhythm, and along a chain.
+"""Moves on orders, compiled: one visit goes elsewhere, or many in one rhythm, or along a chain.
+
+Pipelines are periodic, so the same change for every microbatch of a range often helps where one
+alone does not; and what comes earlier on one machine should do so on the next.
 
 Nodes of one kind keep their order, so a move shifts the *letter* of a kind; which node of the kind
 stands where follows. Every move leaves the nodes between two positions of a machine the same, in
@@ -12,7 +15,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from parplan.search.sequences.kernel import fits, place_of, set_places
+from parplan.search.sequences.kernel import fits, set_places
 from parplan.search.sequences.machines import Machines
 from parplan.search.tables import Whole
 
@@ -136,35 +139,13 @@ def undo(v: Any, edits: Any, order: Any, place: Any, held: Any) -> None:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
-def insert(
-    v: Any, edits: Any, order: Any, place: Any, held: Any, q: Any, at: Any, steps: Any
-) -> Any:
-    """Shift one letter by so many others; return whether anything moved and the machine fits."""
-    to = target_of(v, order, q, at, steps)
-    if to == at:
-        return False
-    low, high = min(at, to), max(at, to) + 1
-    if not begin_edit(edits, order, q, low, high):
-        return False
-    shift(v, order, at, to)
-    set_places(v, order, place, q, low, high)
-    return fits(v, order, place, held, q, low, high)
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
 def insert_in_rhythm(
-    v: Any,
-    edits: Any,
-    order: Any,
-    place: Any,
-    held: Any,
-    q: Any,
-    at: Any,
-    steps: Any,
-    repeats: Any,
+    v: Any, edits: Any, order: Any, place: Any, held: Any, q: Any, at: Any, steps: Any, repeats: Any
 ) -> Any:
-    """Shift a letter and those of its kind that follow, ``repeats`` of them, by so many others."""
-    first = v.first[q]
+    """Shift a letter and those of its kind that follow, ``repeats`` in all, by so many others.
+
+    Return 1 if anything moved and the machine still fits, 0 if nothing moved, else -1.
+    """
     kind = v.kinds[order[at]]
     last = at
     count = 1
@@ -174,34 +155,29 @@ def insert_in_rhythm(
         if v.kinds[order[p]] == kind:
             last = p
             count += 1
-    if steps < 0:
-        low, high = target_of(v, order, q, at, steps), last + 1
-    else:
-        low, high = at, target_of(v, order, q, last, steps) + 1
-    if not begin_edit(edits, order, q, low, high):
-        return False
-    moved = False
+    up = steps < 0
+    low = target_of(v, order, q, at, steps) if up else at
+    high = (last if up else target_of(v, order, q, last, steps)) + 1
+    if high - low < 2 or not begin_edit(edits, order, q, low, high):
+        return 0
+    moved = 0
     # The foremost goes first, so that none meets another of its kind.
-    p = at if steps < 0 else last
+    step = 1 if up else -1
+    p = at if up else last
     while at <= p <= last:
-        following = p
-        if steps < 0:
-            following += 1
-            while following <= last and v.kinds[order[following]] != kind:
-                following += 1
-        else:
-            following -= 1
-            while following >= at and v.kinds[order[following]] != kind:
-                following -= 1
+        following = p + step
+        while at <= following <= last and v.kinds[order[following]] != kind:
+            following += step
         to = target_of(v, order, q, p, steps)
         if to != p:
             shift(v, order, p, to)
-            moved = True
+            moved = 1
         p = following
-    if not moved:
-        return False
+    if moved == 0:
+        edits.used[0] -= 1
+        return 0
     set_places(v, order, place, q, low, high)
-    return first <= low and fits(v, order, place, held, q, low, high)
+    return 1 if fits(v, order, place, held, q, low, high) else -1
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
@@ -214,25 +190,51 @@ def insert_along(
     into_first: Any,
     into: Any,
     dice: Any,
-    i: Any,
+    at: Any,
     steps: Any,
+    repeats: Any,
     length: Any,
 ) -> Any:
-    """Shift a node's letter, and then those of nodes that follow one another from it.
+    """Shift the letter at a position, and those of nodes that follow one another from there.
 
-    ``into`` lists the nodes that follow each node by an arc.
+    Parameters
+    ----------
+    into_first, into
+        The nodes that follow each node by an arc.
+    steps, repeats
+        How far each letter goes (negative: up), and how many of its kind go with it.
+    length
+        How many nodes of the chain.
+
+    Returns
+    -------
+    Whether anything moved and every machine still fits.
     """
     moved = False
-    for _ in range(length):
-        k = v.visit_first[i] + draw(dice, v.visit_first[i + 1] - v.visit_first[i])
-        q = v.visit_machine[k]
-        before = edits.used[0]
-        if insert(v, edits, order, place, held, q, place_of(v, place, i, q), steps):
-            moved = True
-        elif edits.used[0] > before:
+    for n in range(length):
+        i = order[at]
+        result = insert_in_rhythm(
+            v, edits, order, place, held, machine_at(v, at), at, steps, repeats
+        )
+        if result < 0:
             return False
+        moved = moved or result > 0
         fan = into_first[i + 1] - into_first[i]
-        if fan == 0:
+        if fan == 0 or n + 1 == length:
             break
         i = into[into_first[i] + draw(dice, fan)]
+        at = place[v.visit_first[i] + draw(dice, v.visit_first[i + 1] - v.visit_first[i])]
     return moved
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def machine_at(v: Any, p: Any) -> Any:
+    """Return the machine that a position belongs to."""
+    low, high = 0, len(v.first) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if v.first[middle] <= p:
+            low = middle
+        else:
+            high = middle
+    return low
