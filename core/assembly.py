@@ -92,13 +92,15 @@ def load_graph(spec: Spec, registry: Registry) -> Graph:
     entry = registry.get("importers", model.kind, key="model.kind")
     importer = entry.value
     assert isinstance(importer, Importer)  # the registry holds nothing else
-    path = spec.folder / model.file
+    path, options = spec.folder / model.file, dict(model.options)
     if not path.exists():
         raise InputError(
             f"no such file: '{model.file}' (looked for {_shown(path)})", key="model.file"
         )
     try:
-        return guarded(entry, "load", lambda: importer.load(path, dict(model.options)))
+        if not model.file:
+            return guarded(entry, "build", lambda: importer.build(options))
+        return guarded(entry, "load", lambda: importer.load(path, options))
     except InputError as error:
         raise error.located(key="model" if error.file is None else None) from None
 

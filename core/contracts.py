@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from attrs import field, frozen
 
 from parplan.declarations import Declaration
+from parplan.errors import InputError
 from parplan.graph import Estimate as Estimate  # given by cost models, so part of the contract
 
 if TYPE_CHECKING:
@@ -230,6 +231,16 @@ class Importer(ABC):
     @abstractmethod
     def load(self, path: Path, options: Mapping[str, Any]) -> Graph:
         """Read ``path``; InputError names the file and the place of any fault."""
+
+    def build(self, options: Mapping[str, Any]) -> Graph:
+        """Return the model that options alone describe, where a spec names no file.
+
+        Raises
+        ------
+        InputError
+            Unless defined anew: most importers need a file.
+        """
+        raise InputError(f"kind '{self.name}' needs 'file', the path of the model", key="model")
 
 
 class Exporter(ABC):

@@ -71,7 +71,7 @@ class ModelSpec:
     kind
         Name of the importer; ``"inline"`` for operators in the spec itself.
     file
-        Path of the model file, relative to the spec file.
+        Path of the model file, relative to the spec file; some kinds do without.
     options
         Options of the importer, e.g. the sequence length.
     """
@@ -95,8 +95,6 @@ class ModelSpec:
                 raise InputError("give 'kind' and 'file' of a model, or 'operators'")
         elif inline:
             raise InputError(f"'{inline[0]}' stand beside kind '{self.kind}'; give one of the two")
-        elif not self.file:
-            raise InputError(f"kind '{self.kind}' needs 'file', the path of the model")
 
     def inline_graph(self, name: str) -> Graph:
         """Return the graph of the operators written into the spec."""

@@ -40,6 +40,7 @@ IMPORTERS = (
     "parplan.plugins.importers.huggingface:HuggingFace",
     "parplan.plugins.importers.json_graph:JsonGraph",
     "parplan.plugins.importers.pipedream:PipeDream",
+    "parplan.plugins.importers.stages:Stages",
 )
 EXPORTERS: tuple[str, ...] = ()
 STRATEGIES: tuple[str, ...] = (

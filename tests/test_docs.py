@@ -26,9 +26,8 @@ from parplan.options import SearchOptions
 from parplan.plugins.manager import load_registry
 from parplan.problem import Rule
 from parplan.serialization import PlanData, ProblemData
-from parplan.spec import ModelSpec, OperatorSpec, Spec
+from parplan.spec import ModelSpec, OperatorSpec, Spec, WorkloadSpec
 from parplan.structuring import keys_of
-from parplan.workload import Workload
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -221,7 +220,7 @@ SPEC_SECTIONS = {
     "cluster.intra, cluster.inter": ChannelSpec,
     "cluster.links[]": LinkSpec,
     "cluster.routes[]": Route,
-    "workload": Workload,
+    "workload": WorkloadSpec,
     "search": SearchOptions,
 }
 
