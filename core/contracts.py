@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from parplan.graph import Graph, Mode, Operator
     from parplan.hardware import Device
     from parplan.model.schedule_model import AssignmentModel, ScheduleModel
-    from parplan.pipeline import Pass, PipelineShape
+    from parplan.pipeline import Order, PipelineShape, StageTimes
     from parplan.plans import Plan
     from parplan.problem import Problem
+    from parplan.rules import Rules
     from parplan.schedule import Schedule
+    from parplan.simulation.criterion import ScenarioCriterion
+    from parplan.workload import Workload
 
 
 @frozen
@@ -109,6 +112,20 @@ class Objective:
 
     def assignment_expression(self, model: AssignmentModel) -> Any:
         """Return a linear Pyomo expression for the assignment model; None if it has none."""
+        return None
+
+    def with_rules(self, rules: Rules) -> Objective:
+        """Return the objective to use for one problem, if it must know the rules of the problem.
+
+        Called once, when rules are made; by default the objective itself.
+        """
+        return self
+
+    def criterion(self) -> ScenarioCriterion | None:
+        """Return the scenarios and statistic if the value is one of replayed makespans.
+
+        Then a search changes orders by it; no model is asked. By default None.
+        """
         return None
 
     def bound(self, problem: Problem) -> float | None:
@@ -270,28 +287,66 @@ class CostModel(ABC):
 class Strategy:
     """A kind of parallelism: the modes it adds, or a hand-made pipeline schedule (a recipe).
 
-    ``fused_backward`` says that a recipe runs B and W in one call, so that gradients leave a stage
-    only after W.
+    A recipe defines ``shape`` and ``orders``; ``timed_orders``, ``workload`` and
+    ``weight_versions`` only where it needs them.
+
+    Attributes
+    ----------
+    fused_backward
+        Every W of the orders runs in one call with the B before it, as if each such pair was
+        written ``Fused((B, W))``: gradients leave a stage only after W.
+    flushes
+        False for a schedule that goes on into the next step without a pause. Its orders are then
+        the start of an endless run, and its time per step is that of the steady state.
     """
 
     name: ClassVar[str]
     fused_backward: ClassVar[bool] = False
+    flushes: ClassVar[bool] = True
 
     def apply(self, graph: Graph, problem_hint: Mapping[str, Any]) -> Graph:
         """Return the graph with the modes (and operators) that this strategy offers."""
         return graph
 
+    def workload(self, workload: Workload, devices: int) -> Workload:
+        """Return the workload that a recipe runs, e.g. with microbatches cut into slices.
+
+        Placement groups need not be set: those of the shape are.
+        """
+        return workload
+
     def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
-        """Return how stages lie on devices; None where the recipe does not apply.
+        """Return how stages lie on devices, and the placement group of each microbatch.
 
         ``chunks`` is how many stages each device may hold; recipes with a number of their own
-        return None for others.
+        return None for others. ``microbatches`` are those of ``workload``.
+
+        Raises
+        ------
+        InputError
+            If the recipe is not defined for so many devices or microbatches; the message says what
+            it needs, and stands in the comparison.
         """
         return None
 
-    def orders(self, shape: PipelineShape) -> Sequence[Sequence[Pass]]:
-        """Return the passes of each device, first to last, for a shape that ``shape`` returned."""
+    def orders(self, shape: PipelineShape) -> Sequence[Order]:
+        """Return the passes of each device, first to last, for a shape that ``shape`` returned.
+
+        Passes that one call runs may be put together as ``Fused``.
+        """
         raise NotImplementedError(f"strategy '{self.name}' gives a shape but no orders")
+
+    def timed_orders(self, shape: PipelineShape, times: StageTimes) -> Sequence[Order]:
+        """Return the orders for stages that take these times; by default ``orders(shape)``."""
+        return self.orders(shape)
+
+    def weight_versions(self, shape: PipelineShape) -> Sequence[int]:
+        """Return how many versions of its weights each stage keeps; by default one.
+
+        Every version beyond the first takes the weights' bytes once more, without gradients and
+        optimizer state.
+        """
+        return (1,) * shape.stages
 
 
 class ExecutorFactory(ABC):

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.contracts import Strategy
-from parplan.pipeline import Pass, PassKind, PipelineShape
+from parplan.pipeline import Fused, Order, Pass, PassKind, PipelineShape, StageTimes, passes_of
 from parplan.schedule import Schedule
 from parplan.search.coarsening import Coarse, coarsen
 from parplan.search.coupling import check_modes
@@ -33,6 +33,8 @@ class Prepared:
 
     Attributes
     ----------
+    stage_of_block
+        Chunk (stage) of each block.
     chunk_of
         Chunk (stage) of each coarse operator.
     stages
@@ -45,6 +47,7 @@ class Prepared:
     network: Network
     scheduler: ListScheduler
     profile: Profile
+    stage_of_block: Sequence[int]
     chunk_of: Sequence[int]
     stages: Sequence[tuple[int, int]]
 
@@ -65,8 +68,15 @@ def prepare(
     modes: Mapping[int, int] | None = None,
     *,
     split_weights: bool = False,
+    stage_of_block: Sequence[int] = (),
 ) -> Prepared:
     """Return a placement made ready.
+
+    Parameters
+    ----------
+    stage_of_block
+        Stage of each block, where stages that follow one another may share a device. Empty: every
+        run of blocks on the same devices is a stage.
 
     Raises
     ------
@@ -76,17 +86,29 @@ def prepare(
     problem = placer.problem
     assignment = placer.assignment(placement, modes)
     check_modes(problem, assignment, placer.fragile)  # merging hides modes
+    stage_of_block = stage_of_block or [
+        c for c, chunk in enumerate(placer.chunks(placement)) for _ in chunk
+    ]
+    block_of = placer.blocks.block_of
     coarse = None
     if placer.may_merge:
-        parts = placer.parts(placement, split_weights=split_weights)
+        parts = [
+            part
+            for whole in placer.parts(placement, split_weights=split_weights)
+            for part in _apart(whole, [stage_of_block[block_of[o]] for o in whole])
+        ]
         coarse = coarsen(problem, placer.rules, assignment, parts)
     if coarse is None:
         coarse = _as_it_is(placer, assignment)
-    chunk_of_block = {
-        block: c for c, chunk in enumerate(placer.chunks(placement)) for block in chunk
-    }
-    chunk_of = [chunk_of_block[placer.blocks.block_of[part[0]]] for part in coarse.members]
-    return _made_ready(coarse, placement, chunk_of, split_weights=split_weights)
+    return _made_ready(coarse, placement, block_of, stage_of_block, split_weights=split_weights)
+
+
+def _apart(part: Sequence[int], stages: Sequence[int]) -> list[list[int]]:
+    """Return the operators of a part stage by stage."""
+    found: dict[int, list[int]] = {}
+    for operator, stage in zip(part, stages, strict=True):
+        found.setdefault(stage, []).append(operator)
+    return list(found.values())
 
 
 def prepare_assignment(placer: Placer, assignment: Mapping[tuple[int, int], int]) -> Prepared:
@@ -99,12 +121,19 @@ def prepare_assignment(placer: Placer, assignment: Mapping[tuple[int, int], int]
     """
     check_modes(placer.problem, assignment, placer.fragile)
     coarse = _as_it_is(placer, assignment)
-    return _made_ready(coarse, (), placer.blocks.block_of, split_weights=False)
+    blocks = range(len(placer.blocks))
+    return _made_ready(coarse, (), placer.blocks.block_of, blocks, split_weights=False)
 
 
 def _made_ready(
-    coarse: Coarse, placement: Placement, chunk_of: Sequence[int], *, split_weights: bool
+    coarse: Coarse,
+    placement: Placement,
+    block_of: Sequence[int],
+    stage_of_block: Sequence[int],
+    *,
+    split_weights: bool,
 ) -> Prepared:
+    chunk_of = [stage_of_block[block_of[part[0]]] for part in coarse.members]
     network = build_network(coarse.problem, coarse.rules, coarse.assignment)
     check_capacities(network, coarse.rules)
     shared = profile(network)
@@ -115,6 +144,7 @@ def _made_ready(
         network,
         ListScheduler(network),
         shared,
+        stage_of_block,
         chunk_of,
         _stages(coarse, network, shared, chunk_of),
     )
@@ -164,7 +194,8 @@ def schedule_by_recipe(
 
     None if the recipe deadlocks or does not fit memory.
     """
-    arcs = recipe_arcs(prepared, recipe.orders(shape), fused=recipe.fused_backward)
+    orders = recipe.timed_orders(shape, stage_times(prepared, shape.stages))
+    arcs = recipe_arcs(prepared, orders, fused=recipe.fused_backward)
     return _candidate(prepared, prepared.profile.heads.astype(float), arcs_of(arcs))
 
 
@@ -177,33 +208,58 @@ def _candidate(
     return Candidate(prepared, starts, prepared.scheduler.makespan(starts), rule)
 
 
+def stage_times(prepared: Prepared, stages: int) -> StageTimes:
+    """Return the ticks that each stage takes for the first microbatch; what is absent takes 0."""
+    parts = _passes(prepared)
+    index, durations = prepared.network.task_index, prepared.scheduler.tables.durations
+    forward, backward, weight = (
+        tuple(
+            float(sum(durations[index[o, 0]] for o in parts.get((stage, kind), ())))
+            for stage in range(stages)
+        )
+        for kind in PassKind
+    )
+    return StageTimes(forward, backward, weight)
+
+
 def recipe_arcs(
-    prepared: Prepared, orders: Sequence[Sequence[Pass]], *, fused: bool
+    prepared: Prepared, orders: Sequence[Order], *, fused: bool
 ) -> list[tuple[int, int]]:
     """Return arcs between tasks that follow one another on a device; absent passes are skipped.
+
+    What the passes of a ``Fused`` hand on leaves only when the last of them has ended.
 
     Parameters
     ----------
     fused
-        What B hands on leaves only when the W after it has ended, as where one call runs both.
+        What B hands on leaves only when the W of the same microbatch has ended.
     """
-    network = prepared.network
     parts = _passes(prepared)
     arcs: list[tuple[int, int]] = []
-    for passes in orders:
-        sequence = [
-            network.task_index[operator, one.microbatch]
-            for one in passes
-            for operator in parts.get((one.stage, one.kind), ())
+    for order in orders:
+        calls = [
+            [task for one in passes_of((item,)) for task in _tasks(prepared, parts, one)]
+            for item in order
         ]
-        arcs += pairwise(sequence)
+        arcs += pairwise(task for call in calls for task in call)
+        for item, call in zip(order, calls, strict=True):
+            if isinstance(item, Fused):
+                arcs += _leaving(prepared, call[:-1], call[-1:])
     if fused:
-        for (stage, kind), operators in parts.items():
+        for stage, kind in parts:
             if kind is PassKind.B:
-                weights = parts.get((stage, PassKind.W), ())
-                for k in range(network.problem.workload.microbatches):
-                    arcs += _leaving(prepared, operators, weights, k)
+                for k in range(prepared.network.problem.workload.microbatches):
+                    ends = _tasks(prepared, parts, Pass(PassKind.W, stage, k))
+                    starts = _tasks(prepared, parts, Pass(PassKind.B, stage, k))
+                    arcs += _leaving(prepared, starts, ends)
     return arcs
+
+
+def _tasks(
+    prepared: Prepared, parts: Mapping[tuple[int, PassKind], Sequence[int]], one: Pass
+) -> list[int]:
+    index = prepared.network.task_index
+    return [index[operator, one.microbatch] for operator in parts.get((one.stage, one.kind), ())]
 
 
 def _passes(prepared: Prepared) -> dict[tuple[int, PassKind], list[int]]:
@@ -222,20 +278,27 @@ def _passes(prepared: Prepared) -> dict[tuple[int, PassKind], list[int]]:
 
 
 def _leaving(
-    prepared: Prepared, backwards: Sequence[int], weights: Sequence[int], microbatch: int
+    prepared: Prepared, before: Sequence[int], last: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Arcs from a stage's weight passes to whatever takes its backward's result elsewhere."""
+    """Arcs from the last tasks of a call to whatever takes the results of those before elsewhere.
+
+    Elsewhere is a transfer, or another stage.
+    """
     network = prepared.network
     count = len(network.tasks)
-    own = prepared.chunk_of[backwards[0]]
+    inside = {*before, *last}
     targets = [
         after
-        for operator in backwards
-        for after, _ in network.successors[network.task_index[operator, microbatch]]
-        if after >= count or prepared.chunk_of[network.tasks[after][0]] != own
+        for task in before
+        for after, _ in network.successors[task]
+        if after >= count
+        or (after not in inside and _stage(prepared, after) != _stage(prepared, task))
     ]
-    ends = [network.task_index[w, microbatch] for w in weights]
-    return [(before, after) for before in ends for after in targets]
+    return [(end, after) for end in last for after in targets]
+
+
+def _stage(prepared: Prepared, task: int) -> int:
+    return prepared.chunk_of[prepared.network.tasks[task][0]]
 
 
 @frozen(eq=False)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from parplan.contracts import Strategy
-from parplan.pipeline import Pass, PassKind, PipelineShape, one_way
+from parplan.errors import InputError
+from parplan.pipeline import Order, Pass, PassKind, PipelineShape, one_way
 
 
 class Interleaved(Strategy):
@@ -17,11 +18,15 @@ class Interleaved(Strategy):
 
     def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
         """Return a loop of ``chunks`` >= 2; microbatches must be a multiple of devices."""
-        if chunks < 2 or microbatches % devices:
+        if chunks < 2:
             return None
+        if microbatches % devices:
+            raise InputError(
+                f"needs a multiple of {devices} microbatches (the devices), not {microbatches}"
+            )
         return one_way(devices, microbatches, chunks)
 
-    def orders(self, shape: PipelineShape) -> Sequence[Sequence[Pass]]:
+    def orders(self, shape: PipelineShape) -> Sequence[Order]:
         """Return 1F1B over virtual microbatches: chunk by chunk, a group of microbatches each."""
         p, m = shape.devices, shape.microbatches
         chunks = shape.stages // p

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from parplan.contracts import Strategy
-from parplan.pipeline import Pass, PassKind, PipelineShape, one_way
+from parplan.errors import InputError
+from parplan.pipeline import Order, Pass, PassKind, PipelineShape, one_way
 
 
 class GPipe(Strategy):
@@ -19,7 +20,7 @@ class GPipe(Strategy):
         """Return one stage per device; any number of microbatches."""
         return one_way(devices, microbatches) if chunks == 1 else None
 
-    def orders(self, shape: PipelineShape) -> Sequence[Sequence[Pass]]:
+    def orders(self, shape: PipelineShape) -> Sequence[Order]:
         """Return F0 F1 .. then B0 W0 B1 W1 .. on each device."""
         return [
             [Pass(PassKind.F, stage, k) for k in range(shape.microbatches)]
@@ -40,11 +41,13 @@ class OneForwardOneBackward(Strategy):
 
     def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
         """Return one stage per device; needs at least as many microbatches as devices."""
-        if chunks != 1 or microbatches < devices:
+        if chunks != 1:
             return None
+        if microbatches < devices:
+            raise InputError(f"needs at least as many microbatches as devices, {devices}")
         return one_way(devices, microbatches)
 
-    def orders(self, shape: PipelineShape) -> Sequence[Sequence[Pass]]:
+    def orders(self, shape: PipelineShape) -> Sequence[Order]:
         """Return warm-up F's, then F and B in turn, then the B's that are left."""
         result = []
         for stage in range(shape.devices):
