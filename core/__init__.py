@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from parplan.api import plan as plan
     from parplan.api import show as show
     from parplan.api import simulate as simulate
+    from parplan.api import write_comparison as write_comparison
     from parplan.api import write_report as write_report
     from parplan.api import write_trace as write_trace
     from parplan.assembly import assemble_problem as assemble_problem
@@ -75,7 +76,8 @@ if TYPE_CHECKING:
 # No module may have the name of a public function: importing the module would hide it.
 _PLACES = {
     "api": (
-        "check compare describe import_model load_registry plan show simulate write_report write_trace"
+        "check compare describe import_model load_registry plan show simulate "
+        "write_comparison write_report write_trace"
     ),
     "assembly": "assemble_problem",
     "checking": "check_plan check_schedule",

@@ -245,6 +245,19 @@ def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = No
     return Path(path)
 
 
+def write_comparison(
+    comparison: Comparison, path: str | Path, *, registry: Registry | None = None
+) -> Path:
+    """Draw all schedules of a comparison in one HTML file that needs nothing else."""
+    from parplan.comparison_figures import comparison_figures
+    from parplan.files import write_text
+    from parplan.report.comparison_page import comparison_html
+
+    figures = comparison_figures(comparison, unit_of(comparison.plan, registry))
+    write_text(Path(path), comparison_html(figures))
+    return Path(path)
+
+
 def write_trace(plan: Plan, path: str | Path) -> Path:
     """Write a plan as a trace for Perfetto or chrome://tracing, and return its path."""
     from parplan.files import write_text

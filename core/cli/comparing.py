@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Keep every schedule in this file; '.gz' packs it.",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Draw the schedules one above the other in this HTML file.",
+)
 @click.option("--solver", metavar="NAME", help="Solver backend; 'parplan solvers' lists them.")
 @click.option("--time-limit", type=float, metavar="S", help="Seconds for the whole comparison.")
 @click.option(
@@ -47,6 +52,7 @@ def compare_command(
     spec: Path,
     schedules: str,
     output: Path | None,
+    html: Path | None,
     solver: str | None,
     time_limit: float | None,
     overrides: tuple[str, ...],
@@ -61,7 +67,8 @@ def compare_command(
 
     asked = {"solver": solver, "time_limit_s": time_limit}
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    check_folder(output)
+    for path in (output, html):
+        check_folder(path)
     ready = api.prepare(spec, overrides=overrides, registry=load_registry(context.obj), **changes)
     names = [name.strip() for name in schedules.split(",") if name.strip()]
     comparison = _compare(ready, names, quiet=quiet)
@@ -69,7 +76,9 @@ def compare_command(
         from parplan.plan_file import save_comparison
 
         save_comparison(comparison, output)
-    _tell(comparison, ready, output, as_json=as_json)
+    if html is not None:
+        api.write_comparison(comparison, html, registry=ready.registry)
+    _tell(comparison, ready, output, html, as_json=as_json)
     if comparison.plan.provenance.get("interrupted"):
         note("interrupted; the plan is the best so far")
         context.exit(INTERRUPTED)
@@ -91,6 +100,7 @@ def _tell(
     comparison: Comparison,
     ready: Prepared,
     output: Path | None,
+    html: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -104,5 +114,6 @@ def _tell(
         emit_json(json_comparison(figures, figures_of(comparison.plan, unit)))
         return
     emit(comparison_text(figures, colour=colour_wanted()))
-    if output is not None:
-        emit(plain(f"schedules: {output}"))
+    for what, path in (("schedules", output), ("drawing", html)):
+        if path is not None:
+            emit(plain(f"{what}: {path}"))

@@ -1,0 +1,167 @@
+"""What the script of a comparison draws: each schedule's passes, small enough for many devices.
+
+A *pass* is what one device runs of one microbatch and one kind without a pause; drawn apart, its
+operators would be thinner than a pixel. Times are written as waits and lengths, and lengths, names
+and passes stand in tables, so that a bar takes some ten characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from parplan.comparison import Entry
+from parplan.comparison_figures import ComparisonFigures, EntryFigures
+from parplan.schedule import Column, Schedule
+from parplan.text import percent_text, plain, value_text
+from parplan.timeline import Row, device_rows, link_rows
+
+MOST_TRANSFERS = 200_000
+"""Transfers drawn at most; beyond, they are left out of the page, which says so."""
+
+TRANSFER = "transfer"
+
+T = TypeVar("T", bound=Hashable)
+
+
+class _Table(Generic[T]):
+    """Values in the order in which they were first asked for."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[T, int] = {}
+
+    def __call__(self, value: T) -> int:
+        return self.numbers.setdefault(value, len(self.numbers))
+
+    def __iter__(self) -> Any:
+        return iter(self.numbers)
+
+
+class _Tables:
+    """The tables that the schedules of one comparison share."""
+
+    def __init__(self) -> None:
+        self.kinds = _Table[str]()
+        self.names = _Table[str]()
+        self.passes = _Table[tuple[int, int, int, int]]()
+
+
+def comparison_drawing(figures: ComparisonFigures) -> dict[str, Any]:
+    """Return plain data for ``comparison.js``; times in ticks of each schedule's own problem."""
+    rows = _drawn(figures)
+    plans = [entry.plan for entry, _ in rows if entry.plan is not None]
+    transfers = sum(len(plan.schedule.transfers) for plan in plans) <= MOST_TRANSFERS
+    tables = _Tables()
+    entries = [_entry(e, f, figures.unit, tables, transfers=transfers) for e, f in rows]
+    return {
+        "horizon_s": max(max(p.schedule.makespan, 1) * p.problem.tick_s for p in plans),
+        "shortest_s": 4 * min(plan.problem.tick_s for plan in plans),
+        "microbatches": max(plan.problem.workload.microbatches for plan in plans),
+        "transfers": transfers,
+        "entries": entries,
+        "kinds": list(tables.kinds),
+        "names": list(tables.names),
+        "passes": list(tables.passes),
+    }
+
+
+def _drawn(figures: ComparisonFigures) -> list[tuple[Entry, EntryFigures | None]]:
+    """Return the better split of each schedule; the table has both."""
+    found: dict[str, tuple[Entry, EntryFigures | None]] = {}
+    for entry, used in figures.rows():
+        found.setdefault(entry.name, (entry, used))
+    return list(found.values())
+
+
+def _entry(
+    entry: Entry,
+    found: EntryFigures | None,
+    unit: str,
+    tables: _Tables,
+    *,
+    transfers: bool,
+) -> dict[str, Any]:
+    split = f", {entry.split} split" if entry.split else ""
+    data: dict[str, Any] = {
+        "name": plain(entry.name),
+        "title": plain(f"{entry.name}{split}"),
+        "note": plain(entry.note),
+        "devices": [],
+        "links": [],
+    }
+    if entry.plan is None or found is None:
+        return data
+    told = [value_text(entry.plan.value, unit), f"bubble {percent_text(found.uses.bubble)}"]
+    if found.fullest_share is not None:
+        told.append(f"memory {percent_text(found.fullest_share)}")
+    schedule = entry.plan.schedule
+    lengths = _Table[int]()
+    links = link_rows(schedule) if transfers else []
+    return data | {
+        "note": plain("; ".join([", ".join(told), *([entry.note] if entry.note else [])])),
+        "tick_s": schedule.problem.tick_s,
+        "devices": [_row(schedule, row, tables, lengths) for row in device_rows(schedule)],
+        "links": [_row(schedule, r, tables, lengths) for r in links if len(r.start)],
+        "lengths": list(lengths),
+    }
+
+
+def _row(schedule: Schedule, row: Row, tables: _Tables, lengths: _Table[int]) -> dict[str, Any]:
+    lanes = [np.flatnonzero(row.lane == lane) for lane in range(row.lanes)]
+    return {
+        "name": plain(row.name),
+        "lanes": [_lane(schedule, row, bars, tables, lengths) for bars in lanes],
+    }
+
+
+def _lane(
+    schedule: Schedule, row: Row, bars: Column, tables: _Tables, lengths: _Table[int]
+) -> dict[str, list[int]]:
+    """Return the passes of one lane: wait since the one before, length, pass, microbatch."""
+    start, end = row.start[bars], row.end[bars]
+    tasks, moves = row.tasks[bars], row.transfers[bars]
+    graph = schedule.problem.graph
+    is_task = tasks >= 0
+    # An operator counts up from 0, a tensor down from -1.
+    what = np.where(
+        is_task, _at(schedule.tasks.operator, tasks), -1 - _at(schedule.transfers.tensor, moves)
+    )
+    microbatch = np.where(
+        is_task, _at(schedule.tasks.microbatch, tasks), _at(schedule.transfers.microbatch, moves)
+    )
+    kind = np.array(
+        [
+            tables.kinds(graph.operators[w].kind.value if w >= 0 else TRANSFER)
+            for w in what.tolist()
+        ],
+        dtype=np.int64,
+    )
+    goes_on = (
+        (start[1:] == end[:-1])
+        & (microbatch[1:] == microbatch[:-1])
+        & (kind[1:] == kind[:-1])
+        & is_task[1:]
+    )
+    first = np.flatnonzero(np.concatenate(([True], ~goes_on))) if len(bars) else bars
+    last = np.concatenate((first[1:], [len(bars)])).astype(np.int64)[: len(first)] - 1
+    before = np.concatenate(([0], end[last][:-1]))[: len(first)]
+
+    def name(number: int) -> int:
+        found = graph.operators[number] if number >= 0 else graph.tensors[-1 - number]
+        return tables.names(plain(found.name))
+
+    ends = zip(kind[first], what[first], what[last], last - first + 1, strict=True)
+    return {
+        "gap": (start[first] - before).tolist(),
+        "length": [lengths(length) for length in (end[last] - start[first]).tolist()],
+        "pass": [tables.passes((int(k), name(a), name(b), int(n))) for k, a, b, n in ends],
+        "microbatch": microbatch[first].tolist(),
+    }
+
+
+def _at(column: Column, rows: Column) -> Column:
+    """Return a column at some rows; whatever it holds where a row is negative."""
+    found: Column = column[np.maximum(rows, 0)] if len(column) else np.zeros_like(rows)
+    return found
