@@ -66,6 +66,7 @@ def json_figures(figures: PlanFigures) -> dict[str, Any]:
     """Return the object that ``parplan plan --json`` prints.
 
     ``device_utilisation`` is the busy share of each device, ``bubble`` the mean of the rest,
+    ``exposed_communication`` the seconds in which a device communicates and computes nothing,
     ``peak_memory`` in bytes.
     """
     plan, uses = figures.plan, figures.uses
@@ -80,6 +81,7 @@ def json_figures(figures: PlanFigures) -> dict[str, Any]:
         "solver": plan.solver,
         "device_utilisation": {device.name: 1.0 - device.bubble for device in uses.devices},
         "bubble": uses.bubble,
+        "exposed_communication": {device.name: device.exposed_s for device in uses.devices},
         "peak_memory": {device.name: device.peak_bytes for device in uses.devices},
     }
 
@@ -95,6 +97,8 @@ def headline(figures: PlanFigures) -> list[tuple[str, str]]:
     if plan.bound is not None:
         rows.append(("bound", value_text(plan.bound.value, unit)))
     rows += [("gap", percent_text(plan.gap)), ("bubble", percent_text(figures.uses.bubble))]
+    if figures.uses.exposed_s:  # none without tasks on engines beside compute
+        rows.append(("exposed communication", seconds_text(figures.uses.exposed_s)))
     if figures.uses.utilization:  # none without FLOP and peaks
         rows.append(("utilization", percent_text(figures.uses.utilization)))
     return [*rows, ("status", plan.status), ("found by", plan.solver or "-")]

@@ -1,7 +1,10 @@
 """What a schedule uses: time, memory, links and work, as plain figures for people and objectives.
 
 Functions of a valid schedule. A device's *busy* time is the time in which at least one task holds
-one of its engines; its *bubble* is the rest of the makespan, as a part of it.
+one of its engines; its *bubble* is the rest of the makespan, as a part of it. Its *exposed
+communication* is the time in which tasks hold engines of it, but none its engine ``compute``: an
+exchange of tokens with nothing to compute beside it. So a makespan is compute, exposed
+communication and bubble.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.schedule import Schedule
 
+COMPUTE = "compute"
+"""The engine beside which communication is hidden."""
+
 
 @frozen
 class DeviceUse:
@@ -36,6 +42,8 @@ class DeviceUse:
     ----------
     busy_s
         Seconds in which some task holds one of its engines.
+    exposed_s
+        The part of ``busy_s`` in which no task holds its engine ``compute``.
     bubble
         ``1 - busy / makespan``, from 0 to 1; 0 for an empty schedule.
     peak_bytes
@@ -46,6 +54,7 @@ class DeviceUse:
 
     name: str
     busy_s: float
+    exposed_s: float
     bubble: float
     peak_bytes: int
     parameter_bytes: int
@@ -71,6 +80,8 @@ class Summary:
 
     Attributes
     ----------
+    exposed_s
+        Mean of the devices' exposed communication.
     bubble
         Mean of the devices' bubbles.
     utilization
@@ -82,6 +93,7 @@ class Summary:
     makespan_s: float
     devices: tuple[DeviceUse, ...]
     links: tuple[LinkUse, ...]
+    exposed_s: float
     bubble: float
     utilization: float | None
     moved_bytes: int
@@ -96,6 +108,7 @@ def summary(schedule: Schedule) -> Summary:
         makespan_s,
         devices,
         _links(usage),
+        sum(d.exposed_s for d in devices) / len(devices),
         sum(d.bubble for d in devices) / len(devices),
         _utilization_if_known(schedule),
         _moved(usage.facts),
@@ -272,16 +285,21 @@ def _steps(profile: Profile) -> tuple[Whole, Real]:
 
 def _devices(usage: Usage) -> tuple[DeviceUse, ...]:
     facts, tick_s = usage.facts, usage.facts.problem.tick_s
+    holding = np.array([bool(m.engines) for m in facts.modes])
+    computing = np.array([COMPUTE in m.engines for m in facts.modes])
     found = []
     for index, device in enumerate(facts.problem.cluster.devices):
         rows = usage.tasks_on.row(index)
-        rows = rows[np.array([bool(m.engines) for m in facts.modes])[facts.choice[rows]]]
+        rows = rows[holding[facts.choice[rows]]]
         ticks = union_ticks(facts.starts[rows], facts.ends[rows])
+        rows = rows[computing[facts.choice[rows]]]
+        exposed = ticks - union_ticks(facts.starts[rows], facts.ends[rows])
         memory = _memory(device.name)
         found.append(
             DeviceUse(
                 device.name,
                 ticks * tick_s,
+                exposed * tick_s,
                 1.0 - _part(ticks, facts.makespan) if facts.makespan else 0.0,
                 int(usage.profile(memory).peak),
                 int(usage.base(memory)),

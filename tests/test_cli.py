@@ -116,6 +116,7 @@ def test_json_is_one_object_with_the_promised_keys(folder: Path, capsys: Capture
         "solver",
         "device_utilisation",
         "bubble",
+        "exposed_communication",
         "peak_memory",
     ]
     assert found["status"] == "optimal"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from attrs import frozen
 
 from parplan.graph import Kind
-from parplan.problem import STEP, Problem
+from parplan.problem import STEP, Alternative, Problem
 from parplan.rules import Rules
 from parplan.search.blocks import Blocks
 from parplan.search.coarsening import can_merge, named_operators
@@ -82,10 +82,38 @@ class Placer:
         )
 
     @cached_property
+    def _first(self) -> tuple[Alternative, ...]:
+        """The first alternative of each operator that has a single device, else its very first."""
+        return tuple(
+            self.problem.alternatives[o][
+                min((row for own in found.values() for row in own), default=0)
+            ]
+            for o, found in enumerate(self.choices[0])
+        )
+
+    @cached_property
+    def _engines(self) -> tuple[tuple[str, ...], ...]:
+        """Engines that each operator holds in its first alternative."""
+        operators = self.problem.graph.operators
+        return tuple(operators[o].modes[a.mode].engines for o, a in enumerate(self._first))
+
+    @cached_property
+    def busiest_engine(self) -> str:
+        """The engine with the most work for all operators together; empty if none has any."""
+        problem = self.problem
+        work: dict[str, int] = {}
+        for o, alternative in enumerate(self._first):
+            ticks = problem.ticks(o, alternative, 0)
+            for engine in self._engines[o]:
+                work[engine] = work.get(engine, 0) + ticks * len(problem.microbatches_of(o))
+        return max(work, key=work.__getitem__, default="")
+
+    @cached_property
     def loads(self) -> tuple[tuple[Mapping[int, float], ...], ...]:
         """Ticks per microbatch on each device in the first mode, ``[group][block]``.
 
-        Work done once per step counts in equal parts for every microbatch of group 0.
+        Work done once per step counts in equal parts for every microbatch of group 0. Only what
+        holds the busiest engine counts: other engines run beside it.
         """
         cache: dict[tuple[int, str, int], float] = {}
         problem = self.problem
@@ -95,6 +123,8 @@ class Placer:
             for block, members in enumerate(self.blocks.members):
                 row: dict[int, float] = dict.fromkeys(self.devices_of[group][block], 0.0)
                 for o in members:
+                    if self.busiest_engine not in self._engines[o]:
+                        continue
                     runs = len(problem.microbatches_of(o)) / problem.workload.microbatches
                     if group > 0 and problem.microbatches_of(o).start == STEP:
                         continue
@@ -181,13 +211,19 @@ class Placer:
         return runs
 
     def parts(self, placement: Placement, *, split_weights: bool = False) -> list[list[int]]:
-        """Return which operators run in one go: those of one chunk and one kind.
+        """Return which operators run in one go: those of one chunk, kind and stretch.
 
-        ``split_weights`` leaves the weight passes of each block apart: smaller fillers.
+        A stretch ends where the engine changes: what follows an exchange of tokens is not merged
+        with what goes before it, or nothing could run beside the exchange. ``split_weights`` leaves
+        the weight passes of each block apart, which are smaller fillers; a chunk that uses several
+        engines has gaps to fill, and always does so.
         """
         operators = self.problem.graph.operators
         parts: list[list[int]] = []
         for chunk in self.chunks(placement):
+            inside = [o for block in chunk for o in self.blocks.members[block]]
+            stretch = self._stretches(inside)
+            split = split_weights or len({self._engines[o] for o in inside}) > 1
             merged: dict[tuple[object, ...], list[int]] = {}
             for block in chunk:
                 for o in self.blocks.members[block]:
@@ -199,12 +235,48 @@ class Placer:
                         or spec.kind in (Kind.COLLECTIVE, Kind.OTHER)
                         or spec.modes[first.mode].ring_steps > 0
                     )
-                    fine = split_weights and spec.kind is Kind.BACKWARD_WEIGHT
+                    fine = split and spec.kind is Kind.BACKWARD_WEIGHT
                     own = o if alone else block if fine else -1
-                    key = (spec.kind, spec.repeat, spec.modes[first.mode].engines, own)
+                    engines = spec.modes[first.mode].engines
+                    key = (spec.kind, spec.repeat, engines, own, stretch[o])
                     merged.setdefault(key, []).append(o)
             parts.extend(merged.values())
         return parts
+
+    def _stretches(self, operators: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Return how often the engine changes before and after each operator, at most.
+
+        Counted along paths through operators of the same kind among those given. Operators with
+        equal engines and counts have nothing with other engines between them.
+        """
+        graph = self.problem.graph
+        order = sorted(operators, key=self._position.__getitem__)
+        before = self._changes(order, lambda o: (graph.producers[t] for t in graph.inputs[o]))
+        after = self._changes(
+            order[::-1], lambda o: (c for t in graph.outputs[o] for c in graph.consumers[t])
+        )
+        return {o: (before[o], after[o]) for o in order}
+
+    def _changes(
+        self, order: Sequence[int], neighbours: Callable[[int], Iterable[int]]
+    ) -> dict[int, int]:
+        """Return the most changes of engine on the way to each operator; neighbours come first."""
+        kind = [spec.kind for spec in self.problem.graph.operators]
+        found: dict[int, int] = {}
+        for o in order:
+            found[o] = max(
+                (
+                    found[n] + (self._engines[n] != self._engines[o])
+                    for n in neighbours(o)
+                    if n in found and kind[n] is kind[o]
+                ),
+                default=0,
+            )
+        return found
+
+    @cached_property
+    def _position(self) -> dict[int, int]:
+        return {o: i for i, o in enumerate(self.problem.graph.topological_order)}
 
 
 def single_operators(problem: Problem) -> Sequence[Sequence[int]]:
