@@ -69,8 +69,9 @@ class Annealer:
     def times(self, order: Whole) -> tuple[int, Whole]:
         """Return makespan and start of each node; the makespan is negative in a deadlock."""
         machines = self.view.machines
-        starts = np.full(len(machines.durations), -1, dtype=np.int64)
-        return int(propagate(machines, self._scratch, order, np.int64(-1), starts, FAR)), starts
+        starts = np.zeros(len(machines.durations), dtype=np.int64)
+        none = np.int64(0)
+        return int(propagate(machines, self._scratch, order, starts, none, starts, FAR)), starts
 
     def run(
         self, order: Whole, seconds: float, seed: int, target: int = 0, heat: float = 1.0

@@ -137,12 +137,12 @@ def anneal_orders(
     nodes = len(v.durations)
     place = np.zeros(len(v.visit_machine), dtype=np.int64)
     held = np.zeros(v.held_first[-1] + 1, dtype=np.float64)
-    starts = np.full(nodes, -1, dtype=np.int64)
-    trial = np.full(nodes, -1, dtype=np.int64)
+    starts = np.zeros(nodes, dtype=np.int64)
+    trial = np.zeros(nodes, dtype=np.int64)
     critical = np.zeros(nodes + 1, dtype=np.int64)
     far = np.int64(2**61)
     settle(v, order, place, held)
-    makespan = propagate(v, scratch, order, np.int64(-1), starts, far)
+    makespan = propagate(v, scratch, order, trial, np.int64(0), starts, far)
     best[:] = order
     least = makespan
     count, age = 0, 0
@@ -163,9 +163,8 @@ def anneal_orders(
         for n in range(edits.used[0]):
             for p in range(edits.low[n], edits.high[n]):
                 begin = min(begin, starts[order[p]])
-        trial[:] = starts
         allowed = makespan - temperature * np.log(draw_real(dice))
-        value = propagate(v, scratch, order, begin, trial, np.int64(np.floor(allowed)))
+        value = propagate(v, scratch, order, starts, begin, trial, np.int64(allowed))
         evaluated += 1
         if value < 0 or value > allowed:
             undo(v, edits, order, place, held)

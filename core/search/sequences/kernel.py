@@ -63,39 +63,42 @@ def make_scratch(machines: Machines) -> Scratch:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
-def propagate(v: Any, s: Any, order: Any, begin: Any, starts: Any, limit: Any) -> Any:
+def propagate(v: Any, s: Any, order: Any, before: Any, begin: Any, starts: Any, limit: Any) -> Any:
     """Set the start of each node; return the makespan, ``DEADLOCK`` or ``BEYOND``.
 
     Parameters
     ----------
-    begin
-        Starts before this instant are kept: ``starts`` holds those of an order that differs from
-        this one only among nodes that start at ``begin`` or later.
+    before, begin
+        Starts of an order that differs from this one only among nodes that start at ``begin`` or
+        later: those before that instant are kept. With ``begin = 0`` nothing is.
+    starts
+        What is written; whole only if a makespan is returned.
     limit
         Give up when the makespan must be greater.
     """
     machines = len(v.first) - 1
-    nodes = len(v.durations)
-    done = 0
+    todo = 0
     makespan = np.int64(0)
-    for i in range(nodes):
+    for i in range(len(v.durations)):
         s.blocked_first[i] = -1
+        if before[i] >= begin:
+            starts[i] = -1
+            todo += 1
+        else:
+            starts[i] = before[i]
+            if v.counted[i] and starts[i] + v.durations[i] > makespan:
+                makespan = starts[i] + v.durations[i]
     top = 0
-    kept = np.int64(0)
     for q in range(machines):
         low, high = v.first[q], v.first[q + 1]
-        # Starts are sorted along a machine but for visits that only give back.
+        # Starts never fall along a machine, so what is kept comes first.
         a, b = low, high
-        if v.mixed[q]:
-            while a < high and starts[order[a]] < begin:
-                a += 1
-        else:
-            while a < b:
-                c = (a + b) // 2
-                if starts[order[c]] < begin:
-                    a = c + 1
-                else:
-                    b = c
+        while a < b:
+            c = (a + b) // 2
+            if starts[order[c]] >= 0:
+                a = c + 1
+            else:
+                b = c
         s.pointer[q] = a
         free, opened, released = np.int64(0), np.int64(0), np.int64(0)
         if v.mixed[q]:
@@ -108,33 +111,15 @@ def propagate(v: Any, s: Any, order: Any, begin: Any, starts: Any, limit: Any) -
             free = starts[i] + v.durations[i]
             released = free
         s.free[q], s.opened[q], s.released[q] = free, opened, released
-        kept += a - low
         work = np.int64(0)
         for p in range(a, high):
             work += v.durations[order[p]]
         s.left[q] = work
-    if kept > 0:
-        for i in range(nodes):
-            if starts[i] >= begin:
-                starts[i] = -1
-        for q in range(machines):
-            for p in range(s.pointer[q], v.first[q + 1]):
-                starts[order[p]] = -1
-        for i in range(nodes):
-            if starts[i] >= 0:
-                done += 1
-                if v.counted[i] and starts[i] + v.durations[i] > makespan:
-                    makespan = starts[i] + v.durations[i]
-    else:
-        for i in range(nodes):
-            starts[i] = -1
-    for q in range(machines):
-        if s.pointer[q] < v.first[q + 1]:
+        s.stacked[q] = 0
+        if a < high:
             s.stack[top] = q
             s.stacked[q] = 1
             top += 1
-        else:
-            s.stacked[q] = 0
     while top > 0:
         top -= 1
         q = s.stack[top]
@@ -154,12 +139,12 @@ def propagate(v: Any, s: Any, order: Any, begin: Any, starts: Any, limit: Any) -
             start = v.releases[i]
             waits = np.int64(-1)
             for k in range(v.arc_first[i], v.arc_first[i + 1]):
-                before = v.arc_from[k]
-                if starts[before] < 0:
-                    waits = before
+                early = v.arc_from[k]
+                if starts[early] < 0:
+                    waits = early
                     break
-                if starts[before] + v.arc_delay[k] > start:
-                    start = starts[before] + v.arc_delay[k]
+                if starts[early] + v.arc_delay[k] > start:
+                    start = starts[early] + v.arc_delay[k]
             if waits >= 0:
                 s.blocked_next[q] = s.blocked_first[waits]
                 s.blocked_first[waits] = q
@@ -175,7 +160,7 @@ def propagate(v: Any, s: Any, order: Any, begin: Any, starts: Any, limit: Any) -
             if start + v.tails[i] > limit:
                 return BEYOND
             starts[i] = start
-            done += 1
+            todo -= 1
             if v.counted[i] and start + v.durations[i] > makespan:
                 makespan = start + v.durations[i]
             for k in range(v.visit_first[i], v.visit_first[i + 1]):
@@ -205,7 +190,7 @@ def propagate(v: Any, s: Any, order: Any, begin: Any, starts: Any, limit: Any) -
                     top += 1
                 other = s.blocked_next[other]
             s.blocked_first[i] = -1
-    if done < nodes:
+    if todo > 0:
         return DEADLOCK
     return makespan
 

@@ -68,9 +68,9 @@ def test_both_forms_agree_and_what_fits_breaks_no_rule(problem: Problem, seed: i
     order = _shaken(view, view.order(listed), random_)
     place = np.zeros(len(machines.visit_machine), dtype=np.int64)
     held = np.zeros(machines.held_first[-1] + 1)
-    starts = np.full(len(machines.durations), -1, dtype=np.int64)
+    starts, fresh = np.zeros((2, len(machines.durations)), dtype=np.int64)
     scratch = make_scratch(machines)
-    makespan = propagate(machines, scratch, order, np.int64(-1), starts, FAR)
+    makespan = propagate(machines, scratch, order, fresh, np.int64(0), starts, FAR)
     plain = earliest_starts(machines, order)
     if plain is None:
         assert makespan == DEADLOCK
@@ -87,13 +87,14 @@ def test_both_forms_agree_and_what_fits_breaks_no_rule(problem: Problem, seed: i
     changed = [i for i, j in zip(order, other, strict=True) if i != j]
     begin = min((int(plain[i]) for i in changed), default=int(FAR))
     wanted = earliest_starts(machines, other)
-    found = propagate(machines, scratch, other, np.int64(begin), starts, FAR)
+    found = propagate(machines, scratch, other, starts, np.int64(begin), fresh, FAR)
     if wanted is None:
         assert found == DEADLOCK
     else:
-        assert starts.tolist() == wanted.tolist()
+        assert fresh.tolist() == wanted.tolist()
         limit = makespan_of(machines, wanted) - 1
-        gave_up = propagate(machines, scratch, other, np.int64(-1), starts, np.int64(limit))
+        none = np.int64(0)
+        gave_up = propagate(machines, scratch, other, fresh, none, starts, np.int64(limit))
         assert gave_up == BEYOND or gave_up > limit
         limit += 1
-        assert limit == propagate(machines, scratch, other, np.int64(-1), starts, np.int64(limit))
+        assert limit == propagate(machines, scratch, other, fresh, none, starts, np.int64(limit))
