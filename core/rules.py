@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
+import attrs
 from attrs import frozen
 
 from parplan.contracts import Constraint, Objective
@@ -159,7 +160,25 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
         )
         for i, rule in enumerate(problem.objectives)
     ]
-    return Rules(problem, tuple(constraints), tuple(objectives), tuple(declared))
+    rules = Rules(problem, tuple(constraints), tuple(objectives), tuple(declared))
+    return attrs.evolve(rules, objectives=tuple(o.with_rules(rules) for o in objectives))
+
+
+def with_problem(rules: Rules, problem: Problem) -> Rules:
+    """Return the rules of a variant of their problem: the same plugins, which declare anew.
+
+    Parameters
+    ----------
+    problem
+        With the same constraints and objectives.
+    """
+    declared = tuple(
+        Declared(rule.name, what)
+        for rule, constraint in zip(problem.constraints, rules.constraints, strict=True)
+        for what in constraint.declare(problem)
+    )
+    found = Rules(problem, rules.constraints, rules.objectives, declared)
+    return attrs.evolve(found, objectives=tuple(o.with_rules(found) for o in rules.objectives))
 
 
 def guarded(entry: Registered[object], hook: str, call: Callable[[], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -105,32 +106,68 @@ def split_row(
     A device with several stages gives each the same share, so stage loads count that many times.
     Dynamic programming over cuts: O(stages x blocks^2), vectorised.
     """
-    count = len(placer.blocks)
     chunks = {d: stages.count(d) for d in set(stages)}
     costs = {d: _range_costs(placer, d, chunks[d], in_flight, group) for d in chunks}
+    cut = _least_largest([costs[device] for device in stages])
+    return None if cut is None else tuple(stages[stage] for stage in cut)
+
+
+def balanced_stages(
+    placer: Placer, hosts: Sequence[Sequence[int]], in_flight: int = 0
+) -> tuple[int, ...] | None:
+    """Return the stage of each block, with the least largest load; None if no split fits.
+
+    As ``split_row``, for every placement group at once: a stage is as slow as on the slowest device
+    that hosts it, and must fit on each.
+
+    Parameters
+    ----------
+    hosts
+        Device of each stage, for each placement group.
+    """
+    chunks = Counter(device for row in hosts for device in row)
+    tables = [
+        np.maximum.reduce(
+            [
+                _range_costs(placer, device, chunks[device], in_flight, group)
+                for group, device in enumerate(devices)
+            ]
+        )
+        for devices in zip(*hosts, strict=True)
+    ]
+    return _least_largest(tables)
+
+
+def _least_largest(tables: Sequence[NDArray[np.float64]]) -> tuple[int, ...] | None:
+    """Return the stage of each block where the largest ``tables[stage][i, j]`` is least."""
+    count = len(tables[0]) - 1
     best = np.full(count + 1, np.inf)
     best[0] = 0.0
     cuts: list[NDArray[np.int64]] = []
-    for device in stages:
-        table = np.maximum(best[:, None], costs[device])
+    for costs in tables:
+        table = np.maximum(best[:, None], costs)
         cuts.append(table.argmin(axis=0))
         best = table.min(axis=0)
     if not np.isfinite(best[count]):
         return None
-    row = [0] * count
+    found = [0] * count
     end = count
-    for device, cut in zip(reversed(stages), reversed(cuts), strict=True):
-        start = int(cut[end])
-        row[start:end] = [device] * (end - start)
+    for stage in reversed(range(len(tables))):
+        start = int(cuts[stage][end])
+        found[start:end] = [stage] * (end - start)
         end = start
-    return tuple(row)
+    return tuple(found)
+
+
+def uniform_stages(blocks: int, stages: int) -> tuple[int, ...]:
+    """Return the stage of each block where every stage has as many blocks, as nearly as can be."""
+    edges = [round(blocks * s / stages) for s in range(stages + 1)]
+    return tuple(s for s in range(stages) for _ in range(edges[s], edges[s + 1]))
 
 
 def uniform_split(placer: Placer, stages: Sequence[int]) -> Placement | None:
     """Return the split people start from: as many blocks on each stage, whatever they cost."""
-    count = len(placer.blocks)
-    edges = [round(count * s / len(stages)) for s in range(len(stages) + 1)]
-    row = [d for s, d in enumerate(stages) for _ in range(edges[s], edges[s + 1])]
+    row = [stages[s] for s in uniform_stages(len(placer.blocks), len(stages))]
     if any(d not in placer.devices_of[0][b] for b, d in enumerate(row)):
         return None
     return (tuple(row),) * len(placer.groups)

@@ -1,0 +1,170 @@
+"""Recipes on a problem: the variant of the problem that each runs, its splits and schedules."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from attrs import frozen
+
+from parplan.contracts import Strategy
+from parplan.errors import InfeasibleError, InputError
+from parplan.graph import Mode, Operator
+from parplan.pipeline import PipelineShape
+from parplan.problem import Problem
+from parplan.rules import with_problem
+from parplan.search.evaluation import Candidate, prepare, schedule_by_recipe
+from parplan.search.placement import Placement, Placer
+from parplan.search.splits import balanced_stages, shifted_cuts, uniform_stages
+
+Stages = tuple[int, ...]
+"""The stage of each block."""
+
+
+@frozen(eq=False)
+class FittedRecipe:
+    """A recipe with a shape for a problem.
+
+    Attributes
+    ----------
+    placer
+        Of the problem that the recipe runs: that asked for, or a variant of it.
+    note
+        How a variant differs from the problem asked for; empty if it is no variant.
+    """
+
+    recipe: Strategy
+    chunks: int
+    shape: PipelineShape
+    placer: Placer
+    note: str = ""
+
+
+@frozen(eq=False)
+class RecipeSchedule:
+    """A recipe's schedule, with the placer of the very problem that it is a schedule of."""
+
+    placer: Placer
+    candidate: Candidate
+
+
+def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRecipe | None:
+    """Return a recipe with the shape it has on so many devices; None if it has none.
+
+    A recipe that cuts microbatches, or leads them in several directions, gets a variant of the
+    problem: its workload, and with two directions two copies of the parameters.
+
+    Raises
+    ------
+    InputError
+        If the recipe says that it does not apply, or needs more stages than there are blocks.
+    """
+    problem = placer.problem
+    workload = recipe.workload(problem.workload, devices)
+    shape = recipe.shape(devices, workload.microbatches, chunks)
+    if shape is None:
+        return None
+    if shape.stages > len(placer.blocks):
+        raise InputError(f"needs {shape.stages} stages; the model has {len(placer.blocks)} blocks")
+    if workload.groups and workload.groups != shape.groups:
+        raise InputError("the problem has placement groups of its own, and other ones")
+    notes = []
+    if workload.microbatches != problem.workload.microbatches:
+        slices = workload.microbatches / problem.workload.microbatches
+        notes.append(f"cuts every microbatch into {slices:g} slices")
+    if shape.groups and not workload.groups:
+        workload = attrs.evolve(workload, groups=shape.groups)
+        notes.append(f"keeps {len(shape.placements)} copies of the parameters")
+    versions = max(recipe.weight_versions(shape), default=1)
+    if versions > 1:
+        notes.append(f"keeps up to {versions} versions of the weights")
+    if not recipe.flushes:
+        notes.append("never flushes, and is drawn from its start")
+    if workload != problem.workload:
+        placer = _with_problem(placer, attrs.evolve(problem, workload=workload))
+    return FittedRecipe(recipe, chunks, shape, placer, "; ".join(notes))
+
+
+def uniform(fitted: FittedRecipe) -> Stages:
+    """Return the split people start from: as many blocks in each stage."""
+    return uniform_stages(len(fitted.placer.blocks), fitted.shape.stages)
+
+
+def balanced(fitted: FittedRecipe, order: Sequence[int], in_flight: int) -> Stages | None:
+    """Return the split with the least largest load; None if none fits (see ``balanced_stages``).
+
+    Parameters
+    ----------
+    order
+        Device of each rank.
+    """
+    hosts = [[order[rank] for rank in placement] for placement in fitted.shape.placements]
+    return balanced_stages(fitted.placer, hosts, in_flight)
+
+
+def near(stages: Stages, random_: random.Random) -> Stages | None:
+    """Return a split with some cuts shifted by a block; None if there is nothing to shift."""
+    row = shifted_cuts(np.array(stages, dtype=np.int64), random_)
+    found = None if row is None else tuple(int(stage) for stage in row)
+    return None if found == stages else found
+
+
+def schedule(fitted: FittedRecipe, order: Sequence[int], stages: Stages) -> RecipeSchedule | str:
+    """Return the recipe's schedule on a split, or why there is none."""
+    shape, placer = fitted.shape, fitted.placer
+    if len(set(stages)) != shape.stages:
+        return "fewer stages than the recipe needs"
+    placement: Placement = tuple(
+        tuple(order[ranks[stage]] for stage in stages) for ranks in shape.placements
+    )
+    if any(
+        device not in placer.devices_of[group][block]
+        for group, row in enumerate(placement)
+        for block, device in enumerate(row)
+    ):
+        return "some block cannot run on its device"
+    try:
+        versions = fitted.recipe.weight_versions(shape)
+        if max(versions, default=1) > 1:
+            variant = _with_versions(placer, [versions[stage] for stage in stages])
+            placer = _with_problem(placer, variant)
+        prepared = prepare(placer, placement, stage_of_block=stages)
+    except InfeasibleError as error:
+        return str(error)
+    found = schedule_by_recipe(prepared, fitted.recipe, shape)
+    return "does not fit memory" if found is None else RecipeSchedule(placer, found)
+
+
+def _with_problem(placer: Placer, problem: Problem) -> Placer:
+    return Placer(problem, with_problem(placer.rules, problem), placer.blocks)
+
+
+def _with_versions(placer: Placer, versions: Sequence[int]) -> Problem:
+    """Return the problem in which each block keeps so many versions of the weights it reads."""
+    problem = placer.problem
+    operators = []
+    for index, operator in enumerate(problem.graph.operators):
+        more = versions[placer.blocks.block_of[index]] - 1
+        modes = tuple(
+            attrs.evolve(mode, parameter_bytes=_more_weights(problem, operator, mode, more))
+            for mode in operator.modes
+        )
+        operators.append(attrs.evolve(operator, modes=modes) if operator.parameters else operator)
+    graph = attrs.evolve(problem.graph, operators=tuple(operators))
+    return attrs.evolve(problem, graph=graph)
+
+
+def _more_weights(problem: Problem, operator: Operator, mode: Mode, more: int) -> dict[str, int]:
+    """Return the parameter bytes of a mode with ``more`` further copies of the weights alone.
+
+    Where a mode keeps a part of a group (a shard), its weights are the same part of all weights.
+    """
+    graph, found = problem.graph, {}
+    for name in operator.parameters:
+        group = graph.parameters[graph.parameter_index[name]]
+        size = (mode.parameter_bytes or {}).get(name, group.bytes)
+        weights = round(size * group.weight_bytes / group.bytes) if group.bytes else 0
+        found[name] = size + more * weights
+    return found
