@@ -20,6 +20,7 @@ CONSTRAINTS = (
 )
 OBJECTIVES = (
     "parplan.objectives.makespan:Makespan",
+    "parplan.objectives.robustness:RobustMakespan",
     "parplan.objectives.peak_memory:PeakMemory",
     "parplan.objectives.stage_span:StageSpan",
     "parplan.objectives.throughput:Throughput",
@@ -48,6 +49,17 @@ STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:OneForwardOneBackward",
     "parplan.plugins.strategies.interleaved:Interleaved",
     "parplan.plugins.strategies.zero_bubble:ZeroBubbleH1",
+    "parplan.plugins.strategies.zero_bubble:ZeroBubbleH2",
+    "parplan.plugins.strategies.zero_bubble:ZeroBubbleV",
+    "parplan.plugins.strategies.controllable_memory:VHalf",
+    "parplan.plugins.strategies.controllable_memory:VMin",
+    "parplan.plugins.strategies.chimera:Chimera",
+    "parplan.plugins.strategies.dualpipe:DualPipe",
+    "parplan.plugins.strategies.dualpipe:DualPipeV",
+    "parplan.plugins.strategies.hanayo:Hanayo",
+    "parplan.plugins.strategies.pipedream:PipeDream",
+    "parplan.plugins.strategies.pipedream:PipeDream2BW",
+    "parplan.plugins.strategies.terapipe:TeraPipe",
     "parplan.plugins.strategies.recompute:Recompute",
 )
 COST_MODELS = (

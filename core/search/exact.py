@@ -23,7 +23,7 @@ from parplan.contracts import (
     Termination,
 )
 from parplan.declarations import TimeLag
-from parplan.errors import InfeasibleError, PluginError, SolverError
+from parplan.errors import InfeasibleError, InputError, PluginError, SolverError
 from parplan.model.clock import Rounding
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
@@ -73,11 +73,19 @@ def choose(problem: Problem, rules: Rules, registry: Registry, options: SearchOp
     Raises
     ------
     InputError
-        If the solver asked for is unknown.
+        If the solver asked for is unknown, or cannot take the first objective.
     SolverError
         If it is known but not available here, with how to install it.
     """
     count = intervals(problem, rules)
+    if rules.objectives[0].criterion() is not None:
+        name = rules.objectives[0].name
+        if options.solver not in ("", LIST):
+            raise InputError(
+                f"no solver minimises '{name}', a statistic over scenarios; leave the solver away",
+                key="search.solver",
+            )
+        return Engine("", False, count, f"list schedules, then orders improved by {name}")
     if options.solver == LIST:
         return Engine("", False, count, "list schedules and local search")
     name = options.solver

@@ -81,7 +81,7 @@ def orders_of(schedule: Schedule, rules: Rules) -> Orders:
     network = _network(schedule, rules)
     planned = _planned(schedule, network)
     table = _Table()
-    table.add(*_precedences(network))
+    table.add(*precedences(network))
     if network.problem.cluster.fifo:
         posts = _posts(network, planned)
         table.add(posts, [(0.0, 0.0, 0.0)] * len(posts))
@@ -162,8 +162,10 @@ class _Table:
         return Arcs(first, np.ascontiguousarray(ends[order, 0]), *ordered)
 
 
-def _precedences(network: Network) -> tuple[list[tuple[int, int]], list[list[float]]]:
-    """Return the arcs of the problem itself: tensors and time lags.
+def precedences(network: Network) -> tuple[list[tuple[int, int]], list[list[float]]]:
+    """Return the arcs of the problem itself, tensors and time lags, in the network's order.
+
+    They come as (before, after) and (scaled, fixed, shift), see ``Arcs``.
 
     What a tensor takes to be there, its producer's time or its transfer's with all latencies, is as
     random as the activity; of a time lag only the part between the two activities is fixed.
