@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from attrs import frozen
@@ -227,7 +227,10 @@ def recipe_arcs(
 ) -> list[tuple[int, int]]:
     """Return arcs between tasks that follow one another on a device; absent passes are skipped.
 
-    What the passes of a ``Fused`` hand on leaves only when the last of them has ended.
+    What the passes of a ``Fused`` hand on leaves only when the last of them has ended. Tasks of a
+    call run in its order, except where a call of several microbatches uses several engines, as
+    DualPipe's pair does at the level of operators: there each starts as soon as its inputs and its
+    engine allow, for overlap is what such a call is for.
 
     Parameters
     ----------
@@ -241,10 +244,15 @@ def recipe_arcs(
             [task for one in passes_of((item,)) for task in _tasks(prepared, parts, one)]
             for item in order
         ]
-        arcs += pairwise(task for call in calls for task in call)
+        before: Sequence[int] = ()
         for item, call in zip(order, calls, strict=True):
+            overlaps = _overlaps(prepared, call)
+            first, last = _ends(prepared, call) if overlaps else (call[:1], call[-1:])
+            arcs += product(before, first)
+            arcs += () if overlaps else pairwise(call)
             if isinstance(item, Fused):
-                arcs += _leaving(prepared, call[:-1], call[-1:])
+                arcs += _leaving(prepared, call if overlaps else call[:-1], last)
+            before = last or before
     if fused:
         for stage, kind in parts:
             if kind is PassKind.B:
@@ -260,6 +268,29 @@ def _tasks(
 ) -> list[int]:
     index = prepared.network.task_index
     return [index[operator, one.microbatch] for operator in parts.get((one.stage, one.kind), ())]
+
+
+def _overlaps(prepared: Prepared, call: Sequence[int]) -> bool:
+    """Return whether tasks are of several microbatches and hold different engines."""
+    network = prepared.network
+    if len({network.tasks[task][1] for task in call}) < 2:
+        return False
+    operators = network.problem.graph.operators
+    modes = (
+        operators[network.tasks[task][0]].modes[network.alternative(task).mode] for task in call
+    )
+    return len({mode.engines for mode in modes}) > 1
+
+
+def _ends(prepared: Prepared, call: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the tasks of a call that wait for no other one of it, and those none waits for."""
+    inside = set(call)
+    after = {
+        task: [later for later, _ in prepared.network.successors[task] if later in inside]
+        for task in call
+    }
+    waiting = {later for row in after.values() for later in row}
+    return [t for t in call if t not in waiting], [t for t in call if not after[t]]
 
 
 def _passes(prepared: Prepared) -> dict[tuple[int, PassKind], list[int]]:

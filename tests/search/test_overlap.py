@@ -107,3 +107,15 @@ def test_exposed_communication_is_what_runs_without_compute(registry: Registry) 
     # One microbatch: only the weight pass of the experts has an exchange (two seconds) beside it.
     assert use.exposed_s == 4 * LayerTimes().exchange - LayerTimes().exchange
     assert use.busy_s == schedule.makespan == LayerTimes().compute + use.exposed_s
+
+
+def test_a_pair_of_dualpipe_overlaps_what_passes_alone_expose(registry: Registry) -> None:
+    """The same orders with pairs run apart are slower; both keep every device's calls in order."""
+    problem = mixture_pipeline(4, 4, 12)
+    found = {}
+    for name in ("dualpipe", "zb-h1"):
+        compared = parplan.compare(problem, schedules=[name], time_limit_s=1.0, workers=1)
+        found[name] = next(e for e in compared.entries if e.name.startswith(name))
+    pair, alone = (reporting.summary(found[n].plan.schedule) for n in ("dualpipe", "zb-h1"))
+    assert alone.exposed_s == 12 * 4 * LayerTimes().exchange
+    assert pair.exposed_s < 0.5 * alone.exposed_s
