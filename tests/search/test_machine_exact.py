@@ -10,22 +10,26 @@ import pytest
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
-from parplan.search.bounds.destructive import refuted_makespans, visits
+from parplan.search.bounds.destructive import refuted_makespans
 from parplan.search.bounds.instance import compile_instance
 from parplan.search.bounds.machine_exact import find_states, kept, tighten
 from parplan.search.bounds.paths import find_windows
+from parplan.search.bounds.propagation import visits
 from parplan.search.bounds.streams import Machine, Room, Streams, find_streams
-from tests.search.test_bounds_memory import UNIT, one_stage_per_device
+from tests.search.test_bounds_memory import UNIT, one_stage_per_device, optimum
 
 REGISTRY = load_registry(installed=False)
 
 
-def exact(problem: Problem, ceiling: int | None = None, most: int = 10**7) -> int:
+def exact(
+    problem: Problem, ceiling: int | None = None, most: int = 10**7, *, shaving: bool = False
+) -> int:
     """Return the bound of exact machines in ticks."""
     windows = find_windows(compile_instance(problem, make_rules(problem, REGISTRY)))
     streams = find_streams(windows)
     assert streams is not None
-    return max(refuted_makespans(streams, 1, ceiling, 10**5, visits(most)), default=1)
+    found = refuted_makespans(streams, 1, ceiling, 10**5, visits(most), shaving=shaving)
+    return max(found, default=1)
 
 
 def one_machine(rng: random.Random) -> Streams:
@@ -147,3 +151,28 @@ def test_less_effort_never_gives_a_larger_bound() -> None:
     bounds = [exact(problem, most=most) for most in (0, 300, 3_000, 10**6)]
     assert bounds == sorted(bounds)
     assert bounds[0] < bounds[-1]
+
+
+def test_shaving_raises_a_bound_towards_the_best_known_schedule() -> None:
+    times = [(29.7, 29.4, 19.9)] * 8
+    problem = one_stage_per_device(times, 24, 6, delay=0.6, release="half")
+    assert 24452 + 200 < exact(problem, 25019, 3 * 10**6, shaving=True) <= 25019
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_no_bound_is_above_the_optimum_of_small_pipelines(seed: int) -> None:
+    rng = random.Random(seed)
+    mirrored = rng.random() < 0.5
+    times = [tuple(float(rng.randint(1, 4)) for _ in range(3)) for _ in range(rng.randint(1, 3))]
+    problem = one_stage_per_device(
+        times,  # type: ignore[arg-type]  # three entries each
+        rng.choice([2, 4]),
+        rng.randint(1, 3),
+        mirrored=mirrored,
+        delay=float(rng.randint(0, 3)),
+        release=rng.choice(["W", "B", "half"]),
+        tick_s=1.0,
+    )
+    best = optimum(problem)
+    assert exact(problem, shaving=True) <= best
+    assert exact(problem, ceiling=best, shaving=True) <= best

@@ -9,7 +9,7 @@ from parplan.declarations import Together
 from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
-from parplan.search.bounds.destructive import refuted_makespans, visits
+from parplan.search.bounds.destructive import refuted_makespans
 from parplan.search.bounds.forced import (
     Load,
     crossings,
@@ -23,6 +23,7 @@ from parplan.search.bounds.loads import find_prices, idle_bound, load_bound
 from parplan.search.bounds.memory import Reach, holds_of, room_for_holds
 from parplan.search.bounds.packing import find_blocks, packing_bound
 from parplan.search.bounds.paths import Windows, critical_path, find_windows, operator_series
+from parplan.search.bounds.propagation import visits
 from parplan.search.bounds.slots import staggered_bound
 from parplan.search.bounds.streams import find_streams
 from parplan.search.bounds.usage import find_usage

@@ -48,67 +48,93 @@ class Hold:
 
 @frozen(eq=False)
 class Reach:
-    """Longest paths from the start of a task to the ends of tasks after it, in least times."""
+    """Longest paths from the start of a task to the ends of tasks after it, in least times.
+
+    A path stays with the microbatches of one placement group, since those of another may be
+    elsewhere; ``group`` is None for any of them (after what runs once per step).
+    """
 
     windows: Windows
-    _found: dict[int, dict[int, float]] = field(factory=dict, init=False)
-    _delays: dict[Arc, float] = field(factory=dict, init=False)
+    _found: dict[tuple[int, int | None], dict[int, float]] = field(factory=dict, init=False)
+    _delays: dict[tuple[Arc, int | None], float] = field(factory=dict, init=False)
+    _rows: dict[int | None, list[int]] = field(factory=dict, init=False)
     _visits: list[int] = field(factory=lambda: [0], init=False)
 
-    def lengths(self, operator: int) -> dict[int, float]:
-        """Return least ticks from an operator's start to the end of each one after it."""
-        if operator not in self._found:
-            self._found[operator] = self._search(operator)
-        return self._found[operator]
-
-    def _search(self, operator: int) -> dict[int, float]:
+    def group(self, *tasks: Task) -> int | None:
+        """Return the placement group of tasks that belong together; None if all run per step."""
         instance = self.windows.instance
-        ends = {operator: self.least_ticks(operator)}
+        rows = (row for o, row in tasks if not is_step(instance.problem.graph, o))
+        return next((instance.columns[row].group for row in rows), None)
+
+    def lengths(self, operator: int, group: int | None) -> dict[int, float]:
+        """Return least ticks from an operator's start to the end of each one after it."""
+        if (operator, group) not in self._found:
+            self._found[operator, group] = self._search(operator, group)
+        return self._found[operator, group]
+
+    def _search(self, operator: int, group: int | None) -> dict[int, float]:
+        instance = self.windows.instance
+        ends = {operator: self.least_ticks(operator, group)}
         if self._visits[0] > VISITS:
             for arc in instance.outgoing[operator]:
-                if self.binds(arc):
-                    end = ends[operator] + self.delay(arc) + self.least_ticks(arc.after)
-                    ends[arc.after] = max(end, ends.get(arc.after, 0.0))
+                self._reach(ends, arc, group)
             return ends
         after, pending = {operator}, [operator]
         while pending:
             for arc in instance.outgoing[pending.pop()]:
-                if arc.after not in after and self.binds(arc):
+                if arc.after not in after and self.binds(arc, group):
                     after.add(arc.after)
                     pending.append(arc.after)
         for o in sorted(after, key=instance.position.__getitem__):
             for arc in instance.outgoing[o]:
                 self._visits[0] += 1
-                if self.binds(arc):
-                    end = ends[o] + self.delay(arc) + self.least_ticks(arc.after)
-                    ends[arc.after] = max(end, ends.get(arc.after, 0.0))
+                self._reach(ends, arc, group)
         return ends
 
-    def binds(self, arc: Arc) -> bool:
+    def _reach(self, ends: dict[int, float], arc: Arc, group: int | None) -> None:
+        """Enter the end of ``after`` along an arc if it is the longest way yet."""
+        if self.binds(arc, group):
+            end = ends[arc.before] + self.delay(arc, group) + self.least_ticks(arc.after, group)
+            ends[arc.after] = max(end, ends.get(arc.after, 0.0))
+
+    def binds(self, arc: Arc, group: int | None) -> bool:
         """Return whether ``after`` waits for the end of ``before`` in every choice."""
-        return not (arc.from_start or arc.to_end) and self.delay(arc) > -np.inf
+        return not (arc.from_start or arc.to_end) and self.delay(arc, group) > -np.inf
 
-    def least_ticks(self, operator: int) -> float:
-        """Return the least duration of an operator over usable choices and columns."""
-        usable = np.less(self.windows.heads[operator], np.inf)
-        return float(self.windows.instance.ticks[operator][usable].min())
+    def least_ticks(self, operator: int, group: int | None) -> float:
+        """Return the least duration of an operator over a group's usable choices and columns."""
+        rows = self._columns(operator, group)
+        usable = np.less(self.windows.heads[operator][rows], np.inf)
+        return float(self.windows.instance.ticks[operator][rows][usable].min())
 
-    def delay(self, arc: Arc) -> float:
+    def delay(self, arc: Arc, group: int | None) -> float:
         """Return the least ticks from the end of ``before`` to the start of ``after``.
 
         Minus infinity where ``after`` may be in a mode that does not read the tensor.
         """
         if arc.tensor < 0:
             return float(arc.lag)
-        if arc not in self._delays:
+        if (arc, group) not in self._delays:
             instance, heads = self.windows.instance, self.windows.heads
+            before, after = (self._columns(o, group) for o in (arc.before, arc.after))
+            columns = instance.columns_of(arc.before)
             scale = instance.problem.workload.scale
-            smallest = min((c.microbatch for c in instance.columns_of(arc.before)), key=scale)
+            smallest = min((columns[row].microbatch for row in before), key=scale)
             table = instance.delays(arc, smallest)
-            rows = np.less(heads[arc.before], np.inf).any(axis=0)
-            columns = np.less(heads[arc.after], np.inf).any(axis=0)
-            self._delays[arc] = float(table[rows][:, columns].min())
-        return self._delays[arc]
+            sources = np.less(heads[arc.before][before], np.inf).any(axis=0)
+            targets = np.less(heads[arc.after][after], np.inf).any(axis=0)
+            self._delays[arc, group] = float(table[sources][:, targets].min())
+        return self._delays[arc, group]
+
+    def _columns(self, operator: int, group: int | None) -> list[int]:
+        """Return the columns of an operator that run with a group's microbatches."""
+        instance = self.windows.instance
+        if is_step(instance.problem.graph, operator):
+            return [0]
+        if group not in self._rows:
+            columns = enumerate(instance.columns)
+            self._rows[group] = [row for row, c in columns if group is None or c.group == group]
+        return self._rows[group]
 
 
 def holds_of(
@@ -177,12 +203,13 @@ def _lifetime(
     The task is None if the life ends with something else.
     """
     graph, (producer, row) = windows.instance.problem.graph, first
-    own, after = reach.least_ticks(producer), float(windows.tail[producer][row])
+    group = reach.group(first)
+    own, after = reach.least_ticks(producer, group), float(windows.tail[producer][row])
     if graph.tensors[tensor].output:
         return None, own + after, 0.0
     last: Task | None = None if leaving else first
     ticks, tail = own + leaving, max(after - leaving, 0.0)
-    lengths = reach.lengths(producer)
+    lengths = reach.lengths(producer, group)
     for reader in graph.consumers[tensor]:
         for mine, other, _ in column_pairs(windows.instance, producer, reader):
             if (
@@ -201,25 +228,24 @@ def _held(windows: Windows, places: Places, reach: Reach, demand: Held) -> Itera
     instance = windows.instance
     index = instance.problem.graph.operator_index
     a, b = index[demand.from_operator], index[demand.to_operator]
-    length = reach.lengths(a).get(b, 0.0)
-    if demand.from_edge is Edge.END:
-        length -= reach.least_ticks(a)
-    if demand.to_edge is Edge.START:
-        length -= reach.least_ticks(b)
     for row, other, count in column_pairs(instance, a, b):
         if demand.device is not None:
             device = instance.problem.cluster.device_index[demand.device]
             if device not in places.sure[a][row]:
                 continue
-        if length <= 0:
-            continue
+        group = reach.group((a, row), (b, other))
+        length = reach.lengths(a, group).get(b, 0.0)
         head, tail = float(windows.head[a][row]), float(windows.tail[b][other])
         first: Task | None = (a, row)
         last: Task | None = (b, other)
         if demand.from_edge is Edge.END:
-            head, first = head + reach.least_ticks(a), None
+            own = reach.least_ticks(a, group)
+            length, head, first = length - own, head + own, None
         if demand.to_edge is Edge.START:
-            tail, last = tail + reach.least_ticks(b), None
+            own = reach.least_ticks(b, group)
+            length, tail, last = length - own, tail + own, None
+        if length <= 0:
+            continue
         one = Activity(head, length, tail, demand.amount, count)
         yield Hold(first, last, demand.amount, one)
 

@@ -32,8 +32,8 @@ def staggered_bound(holds: list[Hold], machine: list[Activity], reach: Reach, ro
         return 0.0
     length = sum(h.activity.ticks * h.activity.count for h in mine)
     count = sum(h.activity.count for h in mine)
-    stagger = min(reach.least_ticks(o) for o, _ in firsts)
-    stagger += min(reach.least_ticks(o) for o, _ in lasts)
+    stagger = min(reach.least_ticks(task[0], reach.group(task)) for task in firsts)
+    stagger += min(reach.least_ticks(task[0], reach.group(task)) for task in lasts)
     head = min(h.activity.head for h in mine)
     tail = min(h.activity.tail for h in mine)
     used = range(1, min(slots, count) + 1)

@@ -181,10 +181,11 @@ def _arcs(
         afters.append(first[i] + np.arange(1, count))
         lags.append(np.zeros(count - 1))
     for arc in windows.instance.arcs:
-        if not reach.binds(arc):
-            continue
-        delay = reach.delay(arc)
         for row, other, _ in column_pairs(windows.instance, arc.before, arc.after):
+            group = reach.group((arc.before, row), (arc.after, other))
+            if not reach.binds(arc, group):
+                continue
+            delay = reach.delay(arc, group)
             i, j = index[arc.before, row], index[arc.after, other]
             number = np.arange(min(counts[i], counts[j]))
             # All of a stream come before what runs once after it, and after what runs once before.
@@ -208,10 +209,10 @@ def _machine(
     pairs = {
         (place[a], place[b])
         for arc in windows.instance.arcs
-        if reach.binds(arc) and reach.delay(arc) >= 0
         for row, other, _ in column_pairs(windows.instance, arc.before, arc.after)
         for a, b in [((arc.before, row), (arc.after, other))]
         if a in place and b in place and comparable(windows.instance, a, b)
+        if reach.binds(arc, reach.group(a, b)) and reach.delay(arc, reach.group(a, b)) >= 0
     }
     return Machine(np.array(members, dtype=np.int64), tuple(sorted(pairs)), rooms)
 
@@ -233,7 +234,7 @@ def _rooms(
                 begun[place[a]] += hold.amount
                 ended[place[b]] += hold.amount
         for activity in running_there.get(r, ()):
-            if activity.task in place and activity.steady:
+            if activity.task and activity.task in place and activity.steady:
                 running_now[place[activity.task]] = activity.amount
         if begun.any():
             found.append(Room(begun, ended, running_now, capacities[r]))

@@ -78,14 +78,15 @@ def _side(
     for first_task, last_task, _ in holds:
         anchor, other = (last_task, first_task) if backward else (first_task, last_task)
         anchors.append(anchor)
-        ends.append(float(far[other[0]][other[1]]) + reach.least_ticks(other[0]))
+        own = reach.least_ticks(other[0], reach.group(other))
+        ends.append(float(far[other[0]][other[1]]) + own)
     chains = list(dict.fromkeys(anchors))
 
     def together(anchor: Task, task: Task | None) -> bool:
         if task is None or not comparable(windows.instance, anchor, task):
             return False
         first, last = (task[0], anchor[0]) if backward else (anchor[0], task[0])
-        return last in reach.lengths(first)
+        return last in reach.lengths(first, reach.group(anchor, task))
 
     return Side(
         tails if backward else heads,
