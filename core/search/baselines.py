@@ -10,18 +10,27 @@ from typing import Any
 from attrs import frozen
 
 from parplan.contracts import Strategy
-from parplan.errors import InfeasibleError, InputError
+from parplan.errors import InputError
 from parplan.graph import Kind
-from parplan.pipeline import PipelineShape
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.reporting import summary
 from parplan.rules import guarded, overrides
 from parplan.schedule import Schedule
-from parplan.search.evaluation import Candidate, prepare, schedule_by_recipe
-from parplan.search.improvement import anneal, near_placement
-from parplan.search.placement import Placement, Placer
-from parplan.search.splits import device_orders, split, uniform_split
+from parplan.search.evaluation import Candidate, Finisher
+from parplan.search.improvement import anneal
+from parplan.search.placement import Placer
+from parplan.search.recipes import (
+    FittedRecipe,
+    RecipeSchedule,
+    Stages,
+    balanced,
+    fit,
+    near,
+    schedule,
+    uniform,
+)
+from parplan.search.splits import device_orders
 
 MOST_CHUNKS = 4
 """Most stages per device that hand-made schedules are tried with."""
@@ -35,6 +44,10 @@ class Baseline:
     ----------
     candidate
         None where the recipe does not fit; ``note`` says why.
+    note
+        Else how the problem it runs differs from the one asked for, e.g. two copies of parameters.
+    placer
+        Of the problem that the candidate solves.
     """
 
     name: str
@@ -42,6 +55,18 @@ class Baseline:
     chunks: int
     candidate: Candidate | None
     note: str = ""
+    placer: Placer | None = None
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it solves another problem than the one asked for, as ``note`` says."""
+        return self.candidate is not None and bool(self.note)
+
+    def expand(self) -> Schedule | None:
+        """Return the schedule just as the recipe made it; None where it does not fit."""
+        if self.candidate is None or self.placer is None:
+            return None
+        return Finisher(self.placer).expand(self.candidate)
 
 
 def no_pipeline(problem: Problem) -> str:
@@ -53,8 +78,6 @@ def no_pipeline(problem: Problem) -> str:
         return "the problem has one microbatch only"
     if problem.workload.steady_state:
         return "the problem is a steady state, without a flush"
-    if problem.workload.group_count > 1:
-        return "the problem has several placement groups"
     return ""
 
 
@@ -94,126 +117,100 @@ def baselines(
     ``deadline`` is on ``time.monotonic``'s clock.
     """
     orders = device_orders(placer)
-    jobs: list[tuple[Strategy, int, PipelineShape]] = []
+    jobs: list[FittedRecipe] = []
     for recipe in recipes:
-        shapes = _shapes(placer, recipe, len(orders[0]))
-        if isinstance(shapes, str):
-            yield Baseline(recipe.name, "", 1, None, shapes)
+        fitted = _fitted(placer, recipe, len(orders[0]))
+        if isinstance(fitted, str):
+            yield Baseline(recipe.name, "", 1, None, fitted)
         else:
-            jobs += [(recipe, chunks, shape) for chunks, shape in shapes]
-    for number, (recipe, chunks, shape) in enumerate(jobs):
-        uniform = _uniform_split(placer, recipe, shape, chunks, orders[0])
-        yield uniform
+            jobs += fitted
+    for number, job in enumerate(jobs):
+        first = _try(job, orders[0], uniform(job))
+        yield _row(job, "uniform", first)
         share = (deadline - time.monotonic()) / (len(jobs) - number)
         until = time.monotonic() + max(share, 0.0)
-        yield _best_split(placer, recipe, shape, chunks, orders, uniform, until, seed)
+        yield _row(job, "best", _best(job, orders, first, until, seed))
 
 
-def _shapes(
-    placer: Placer, recipe: Strategy, devices: int
-) -> list[tuple[int, PipelineShape]] | str:
-    """Return (stages per device, shape) of every shape that a recipe may have, or why none."""
-    microbatches, blocks = placer.problem.workload.microbatches, len(placer.blocks)
-    found: list[tuple[int, PipelineShape]] = []
-    too_deep = ""
+def _fitted(placer: Placer, recipe: Strategy, devices: int) -> list[FittedRecipe] | str:
+    """Return a recipe with every shape that it may have, or why it has none."""
+    found: list[FittedRecipe] = []
+    refusal = ""
     for chunks in range(1, MOST_CHUNKS + 1):
         try:
-            shape = recipe.shape(devices, microbatches, chunks)
+            fitted = fit(placer, recipe, devices, chunks)
+        except InputError as error:
+            refusal = refusal or str(error)
         except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
             return _raised(error)
-        if shape is not None and shape.stages <= blocks:
-            found.append((chunks, shape))
-        elif shape is not None and not too_deep:
-            too_deep = f"needs {shape.stages} stages; the model has {blocks} blocks"
-    refusal = f"does not apply to {devices} devices and {microbatches} microbatches"
-    return found or too_deep or refusal
+        else:
+            found += [fitted] if fitted is not None else []
+    microbatches = placer.problem.workload.microbatches
+    none = f"does not apply to {devices} devices and {microbatches} microbatches"
+    return found or refusal or none
 
 
-def _stages(order: Sequence[int], shape: PipelineShape) -> tuple[int, ...]:
-    return tuple(order[rank] for rank in shape.placement)
-
-
-def _try(
-    placer: Placer, recipe: Strategy, shape: PipelineShape, placement: Placement
-) -> Candidate | str:
+def _try(job: FittedRecipe, order: Sequence[int], stages: Stages) -> RecipeSchedule | str:
     """Return the recipe's schedule on a split, or why there is none."""
-    if len(placer.chunks(placement)) != shape.stages:
-        return "fewer stages than the recipe needs"
     try:
-        prepared = prepare(placer, placement)
-    except InfeasibleError as error:
-        return str(error)
-    try:
-        found = schedule_by_recipe(prepared, recipe, shape)
+        return schedule(job, order, stages)
     except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
         return _raised(error)
-    return "does not fit memory" if found is None else found
 
 
 def _raised(error: Exception) -> str:
     return f"raised {type(error).__name__}: {error}"
 
 
-def _uniform_split(
-    placer: Placer, recipe: Strategy, shape: PipelineShape, chunks: int, order: Sequence[int]
-) -> Baseline:
-    placement = uniform_split(placer, _stages(order, shape))
-    if placement is None:
-        note = "some block cannot run on its device"
-        return Baseline(recipe.name, "uniform", chunks, None, note)
-    found = _try(placer, recipe, shape, placement)
-    if isinstance(found, str):
-        return Baseline(recipe.name, "uniform", chunks, None, found)
-    return Baseline(recipe.name, "uniform", chunks, found)
+def _row(job: FittedRecipe, split: str, made: RecipeSchedule | str) -> Baseline:
+    name, chunks = job.recipe.name, job.chunks
+    if isinstance(made, str):
+        return Baseline(name, split, chunks, None, made)
+    return Baseline(name, split, chunks, made.candidate, job.note, made.placer)
 
 
-def _best_split(
-    placer: Placer,
-    recipe: Strategy,
-    shape: PipelineShape,
-    chunks: int,
+def _best(
+    job: FittedRecipe,
     orders: Sequence[tuple[int, ...]],
-    uniform: Baseline,
+    first: RecipeSchedule | str,
     until: float,
     seed: int,
-) -> Baseline:
+) -> RecipeSchedule | str:
     """Return the best of the uniform and the balanced splits, improved by shifting cuts."""
-    starts = [] if uniform.candidate is None else [uniform.candidate]
+    starts = [] if isinstance(first, str) else [(orders[0], first)]
     note = "no contiguous split fits the devices"
     for order in orders:
         if starts and time.monotonic() > until:
             break
-        found = _balanced(placer, recipe, shape, _stages(order, shape))
-        if isinstance(found, Candidate):
-            starts.append(found)
-        elif found:
-            note = found
+        found = _balanced(job, order)
+        if isinstance(found, str):
+            note = found or note
+        else:
+            starts.append((order, found))
     if not starts:
-        return Baseline(recipe.name, "best", chunks, None, note)
+        return note
+    order, start = min(starts, key=lambda entry: entry[1].makespan)
 
-    def step(current: Candidate, random_: random.Random) -> Candidate | None:
-        placement = near_placement(placer, current.prepared.placement, random_)
-        found = None if placement is None else _try(placer, recipe, shape, placement)
+    def step(current: RecipeSchedule, random_: random.Random) -> RecipeSchedule | None:
+        stages = near(tuple(current.candidate.prepared.stage_of_block), random_)
+        found = None if stages is None else _try(job, order, stages)
         return None if isinstance(found, str) else found
 
-    best = anneal(min(starts, key=lambda c: c.makespan), step, until, seed)
-    return Baseline(recipe.name, "best", chunks, best)
+    return anneal(start, step, until, seed)
 
 
-def _balanced(
-    placer: Placer, recipe: Strategy, shape: PipelineShape, stages: tuple[int, ...]
-) -> Candidate | str:
+def _balanced(job: FittedRecipe, order: Sequence[int]) -> RecipeSchedule | str:
     """Return a schedule on a split that balances load, or why there is none (empty: no split)."""
     note = ""
     # What balances load alone may not fit memory: leave room for more and more microbatches.
-    for in_flight in range(0, 2 * shape.devices + 1, max(1, shape.devices // 4)):
-        placement = split(placer, stages, in_flight)
-        found = "" if placement is None else _try(placer, recipe, shape, placement)
-        if isinstance(found, Candidate):
+    devices = job.shape.devices
+    for in_flight in range(0, 2 * devices + 1, max(1, devices // 4)):
+        stages = balanced(job, order, in_flight)
+        found = "" if stages is None else _try(job, order, stages)
+        if not isinstance(found, str):
             return found
         note = found or note
-    placement = uniform_split(placer, stages)  # of this order of devices
-    found = "" if placement is None else _try(placer, recipe, shape, placement)
+    found = _try(job, order, uniform(job))  # of this order of devices
     return found or note
 
 
@@ -238,6 +235,7 @@ def baseline_row(
         "bubble": None,
         "peak_memory_bytes": None,
         "gap": None,
+        "variant": baseline.is_variant,
         "note": baseline.note,
     }
     if schedule is not None:

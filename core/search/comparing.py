@@ -17,7 +17,6 @@ from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search.baselines import Baseline, baselines, no_pipeline, recipes_of, title
 from parplan.search.blocks import find_blocks
-from parplan.search.evaluation import Finisher
 from parplan.search.incumbent import EQUAL, objective_value
 from parplan.search.infeasible import refute
 from parplan.search.orchestrator import BASELINE_SHARE, search
@@ -88,18 +87,19 @@ def _hand_made(
 
 def _entry(placer: Placer, one: Baseline, plan: Plan) -> Entry:
     """Return a hand-made schedule with its values, and the bound that was found for the plan."""
-    if one.candidate is None:
+    schedule = one.expand()
+    if schedule is None or one.placer is None:
         return Entry(title(one), one.split, None, one.note)
-    schedule = Finisher(placer).expand(one.candidate)
-    violations = check_schedule(schedule, placer.rules)
+    violations = check_schedule(schedule, one.placer.rules)
     if violations:
         return Entry(title(one), one.split, None, f"breaks a rule: {violations[0].message}")
-    objectives = placer.rules.objectives
+    objectives = one.placer.rules.objectives
     values = {objective.name: objective_value(objective, schedule) for objective in objectives}
-    value, bound = next(iter(values.values())), plan.bound
+    value = next(iter(values.values()))
+    bound = None if one.is_variant else plan.bound  # a variant may do better
     met = bound is not None and abs(value - bound.value) <= EQUAL * max(abs(value), 1e-300)
     found = Plan(
-        placer.problem,
+        schedule.problem,
         schedule,
         values,
         bound,

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol, TypeVar
 
 import attrs
 import numpy as np
@@ -25,7 +26,7 @@ from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule
 from parplan.search.splits import shifted_cuts
 
-EAGER = 100.0
+EAGER = 1e5
 """An offset of this many periods makes a kind always first (minus) or always last (plus)."""
 
 TEMPERATURE = 0.006
@@ -58,7 +59,21 @@ def rule_portfolio() -> list[PriorityRule]:
         for slope, backward, weight in kinds
     ]
     rules.append(PriorityRule(0.0, {"backward": -EAGER, "weight": -EAGER}, 0.0, 1))
-    return rules
+    return [*rules, *deepest_first()]
+
+
+def deepest_first() -> list[PriorityRule]:
+    """Return rules for chains that share devices: the chain that is nearer to its end goes first.
+
+    Backwards before forwards, and weights where neither is ready or fits. Of two forwards the one
+    that was longer under way goes first, and of two backwards the one that was shorter; or,
+    where memory is scarcer, the longer.
+    """
+    offsets = {"backward": -EAGER, "weight": EAGER}
+    return [
+        PriorityRule(slope=-3.0, offsets=offsets, slopes={"backward": backward, "weight": 0.0})
+        for backward in (3.0, -3.0, 0.0)
+    ]
 
 
 def best_candidate(prepared: Prepared, rules: Sequence[PriorityRule]) -> Candidate | None:
@@ -150,13 +165,24 @@ def _near_everywhere(rule: PriorityRule, random_: random.Random) -> PriorityRule
     )
 
 
+class Timed(Protocol):
+    """Something with a makespan, in ticks."""
+
+    @property
+    def makespan(self) -> int:
+        """The end of the last task."""
+
+
+T = TypeVar("T", bound=Timed)
+
+
 def anneal(
-    start: Candidate,
-    step: Callable[[Candidate, random.Random], Candidate | None],
+    start: T,
+    step: Callable[[T, random.Random], T | None],
     deadline: float,
     seed: int,
     target: int = 0,
-) -> Candidate:
+) -> T:
     """Return the best candidate that simulated annealing reaches from ``start``.
 
     Parameters

@@ -23,6 +23,10 @@ Stages = tuple[int, ...]
 """The stage of each block."""
 
 
+FINER = 1024
+"""Into how many a tick is cut where microbatches are: their times are parts of ticks."""
+
+
 @frozen(eq=False)
 class FittedRecipe:
     """A recipe with a shape for a problem.
@@ -48,6 +52,11 @@ class RecipeSchedule:
 
     placer: Placer
     candidate: Candidate
+
+    @property
+    def makespan(self) -> int:
+        """The end of the last task, in ticks."""
+        return self.candidate.makespan
 
 
 def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRecipe | None:
@@ -83,7 +92,9 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
     if not recipe.flushes:
         notes.append("never flushes, and is drawn from its start")
     if workload != problem.workload:
-        placer = _with_problem(placer, attrs.evolve(problem, workload=workload))
+        cut = workload.scales != problem.workload.scales
+        tick_s = problem.tick_s / FINER if cut else problem.tick_s
+        placer = _with_problem(placer, attrs.evolve(problem, workload=workload, tick_s=tick_s))
     return FittedRecipe(recipe, chunks, shape, placer, "; ".join(notes))
 
 

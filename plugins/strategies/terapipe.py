@@ -98,8 +98,8 @@ class TeraPipe(Strategy):
     name: ClassVar[str] = "terapipe"
 
     attention: float = field(default=1 / 7, validator=[ge(0.0), lt(1.0)])
-    overhead: float = field(default=0.02, validator=[ge(0.0), lt(1.0)])
-    units: int = field(default=32, validator=[ge(1), lt(257)])
+    overhead: float = field(default=0.05, validator=[ge(0.0), lt(1.0)])
+    units: int = field(default=16, validator=[ge(1), lt(257)])
 
     def slice_times(self, devices: int) -> tuple[float, ...]:
         """Return the time of each slice on ``devices`` stages, in times of the whole sequence."""

@@ -115,7 +115,11 @@ def test_job_shop_of_fifteen_by_fifteen(solver: str, registry: Registry) -> None
 def test_even_pipeline_beats_the_hand_made_schedules(registry: Registry) -> None:
     problem = even_pipeline(4, 2, 4)
     plan = planned(problem, registry, "list", 3.0)
-    made = [row["makespan_s"] for row in plan.provenance["baselines"] if row["makespan_s"]]
+    made = [
+        row["makespan_s"]
+        for row in plan.provenance["baselines"]
+        if row["makespan_s"] and not row["variant"]
+    ]
     assert {row["name"] for row in plan.provenance["baselines"]} >= {"gpipe", "1f1b", "zb-h1"}
     assert plan.value <= min(made)
 

@@ -1,0 +1,151 @@
+"""What recipes need of a problem: directions, slices and versions become variants of it."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import pytest
+
+from parplan.contracts import Strategy
+from parplan.errors import InputError
+from parplan.graph import ParameterGroup
+from parplan.pipeline_figures import pipeline_figures
+from parplan.plugins.strategies.dualpipe import DualPipe
+from parplan.plugins.strategies.hanayo import Hanayo
+from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
+from parplan.plugins.strategies.pipedream import PipeDream, PipeDream2BW
+from parplan.plugins.strategies.terapipe import TeraPipe
+from parplan.plugins.strategies.zero_bubble import ZeroBubbleV
+from parplan.problem import Problem
+from parplan.registry import Registry
+from parplan.rules import make_rules
+from parplan.schedule import Schedule
+from parplan.search.blocks import find_blocks
+from parplan.search.evaluation import Finisher
+from parplan.search.placement import Placer
+from parplan.search.recipes import (
+    FittedRecipe,
+    RecipeSchedule,
+    balanced,
+    fit,
+    near,
+    schedule,
+    uniform,
+)
+from tests.search.pipelines import even_pipeline
+
+WEIGHTS = 10
+"""Bytes of the weights of a stage; gradients take as much."""
+
+
+def with_parameters(problem: Problem) -> Problem:
+    """Return an even pipeline in which each stage has weights and gradients."""
+    graph = problem.graph
+    operators = tuple(
+        attrs.evolve(operator, parameters=(f"p{operator.name[1:]}",))
+        for operator in graph.operators
+    )
+    groups = tuple(
+        ParameterGroup(f"p{s}", WEIGHTS, WEIGHTS) for s in range(len(graph.operators) // 3)
+    )
+    return attrs.evolve(problem, graph=attrs.evolve(graph, operators=operators, parameters=groups))
+
+
+def placer_of(problem: Problem, registry: Registry) -> Placer:
+    rules = make_rules(problem, registry)
+    return Placer(problem, rules, find_blocks(problem, rules))
+
+
+def fitted(placer: Placer, recipe: Strategy, chunks: int = 1) -> FittedRecipe:
+    found = fit(placer, recipe, len(placer.problem.cluster.devices), chunks)
+    assert found is not None
+    return found
+
+
+def made(job: FittedRecipe) -> Schedule:
+    found = schedule(job, range(job.shape.devices), uniform(job))
+    assert isinstance(found, RecipeSchedule), found
+    return Finisher(found.placer).expand(found.candidate)
+
+
+def test_two_directions_keep_two_copies(registry: Registry) -> None:
+    placer = placer_of(with_parameters(even_pipeline(4, 4, 8)), registry)
+    job = fitted(placer, DualPipe())
+    assert job.note == "keeps 2 copies of the parameters"
+    assert job.placer.problem.workload.groups == (0, 0, 0, 0, 1, 1, 1, 1)
+    assert set(pipeline_figures(made(job)).parameter_copies.values()) == {2.0}
+    plain = fitted(placer, OneForwardOneBackward())
+    assert plain.note == ""
+    assert plain.placer is placer
+    assert set(pipeline_figures(made(plain)).parameter_copies.values()) == {1.0}
+
+
+def test_copies_that_do_not_fit_are_told(registry: Registry) -> None:
+    memory = 3 * WEIGHTS + 5  # one copy with gradients and five activations, not two copies
+    placer = placer_of(with_parameters(even_pipeline(4, 4, 8, memory=memory)), registry)
+    assert made(fitted(placer, OneForwardOneBackward())).makespan == 33
+    job = fitted(placer, DualPipe())
+    refused = schedule(job, range(4), uniform(job))
+    assert isinstance(refused, str)
+    assert "g0" in refused
+
+
+@pytest.mark.parametrize(
+    ("recipe", "versions"), [(PipeDream(), (4, 3, 2, 1)), (PipeDream2BW(), (2, 2, 2, 2))]
+)
+def test_versions_take_the_weights_again_but_no_gradients(
+    recipe: Strategy, versions: tuple[int, ...], registry: Registry
+) -> None:
+    placer = placer_of(with_parameters(even_pipeline(4, 4, 8)), registry)
+    job = fitted(placer, recipe)
+    assert f"keeps up to {max(versions)} versions of the weights" in job.note
+    assert "never flushes" in job.note
+    found = pipeline_figures(made(job)).parameter_copies.values()
+    assert tuple(found) == tuple((n * WEIGHTS + WEIGHTS) / (2 * WEIGHTS) for n in versions)
+
+
+def test_slices_are_microbatches_of_their_own(registry: Registry) -> None:
+    placer = placer_of(even_pipeline(4, 4, 2), registry)
+    recipe = TeraPipe()
+    times = recipe.slice_times(4)
+    job = fitted(placer, recipe)
+    assert job.note == f"cuts every microbatch into {len(times)} slices"
+    assert job.placer.problem.workload.scales == times * 2
+    seconds = made(job).makespan * job.placer.problem.tick_s
+    wanted = 3 * (2 * sum(times) + 3 * max(times))  # F, B and W: sum t + (K - 1) max t each
+    assert seconds == pytest.approx(wanted, rel=0.005)
+
+
+def test_stages_that_follow_one_another_may_share_a_device(registry: Registry) -> None:
+    placer = placer_of(even_pipeline(16, 4, 8), registry)
+    job = fitted(placer, ZeroBubbleV(), 2)
+    assert uniform(job) == tuple(block // 2 for block in range(16))
+    assert made(job).makespan == 2 * (3 * 16 + 3)  # as with a block per stage, twice as long
+
+
+def test_balanced_stages_are_even_on_equal_devices(registry: Registry) -> None:
+    placer = placer_of(even_pipeline(16, 4, 8), registry)
+    for job in (fitted(placer, DualPipe()), fitted(placer, Hanayo(), 2)):
+        assert balanced(job, range(4), 0) == uniform(job)
+
+
+def test_near_splits_shift_cuts_and_keep_every_stage() -> None:
+    stages = (0, 0, 1, 1, 2, 2)
+    found = {near(stages, random.Random(seed)) for seed in range(20)} - {None}
+    assert len(found) > 1
+    for row in found:
+        assert row is not None
+        assert sorted(row) == list(row)
+        assert set(row) == {0, 1, 2}
+    assert near((0, 0), random.Random(0)) is None
+
+
+def test_a_recipe_that_cannot_be_fitted_says_why(registry: Registry) -> None:
+    placer = placer_of(even_pipeline(4, 4, 8), registry)
+    assert fit(placer, ZeroBubbleV(), 4, 1) is None
+    with pytest.raises(InputError, match="needs 8 stages; the model has 4 blocks"):
+        fit(placer, ZeroBubbleV(), 4, 2)
+    grouped = placer_of(even_pipeline(4, 4, 8, groups=(0, 1) * 4), registry)
+    with pytest.raises(InputError, match="placement groups of its own"):
+        fit(grouped, OneForwardOneBackward(), 4, 1)
