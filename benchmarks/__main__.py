@@ -35,7 +35,7 @@ def main(
     short: bool,
     file: Path | None,
 ) -> None:
-    """Run the cases of SUITE (spine), each in a fresh process, one after the other."""
+    """Run the cases of SUITE (pipelines or spine), each in a fresh process, one after the other."""
     rows = []
     try:
         for row in run_suite(suite, Selection(pattern, time_limit, data, plans, short)):

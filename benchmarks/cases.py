@@ -83,15 +83,20 @@ class Case:
         return self.name.partition("/")[0]
 
 
-SUITES = {"spine": "benchmarks.spine"}
-"""Module of each suite; it has ``cases()``."""
+SUITES = {"pipelines": "benchmarks.pipelines", "spine": "benchmarks.spine"}
+"""Module of each suite; it has ``cases(data)``."""
 
 SHORT_LIMIT_S = 5.0
 """Time limit of every case in the short run."""
 
 
-def load_suite(name: str) -> tuple[Case, ...]:
-    """Return the cases of a suite, by its name or as a module with ``cases()``.
+def load_suite(name: str, data: Path | None = None) -> tuple[Case, ...]:
+    """Return the cases of a suite, by its name or as a module with ``cases(data)``.
+
+    Parameters
+    ----------
+    data
+        The folder of public data, which some suites are made from; None if not given.
 
     Raises
     ------
@@ -101,5 +106,5 @@ def load_suite(name: str) -> tuple[Case, ...]:
     if name not in SUITES and "." not in name:
         known = ", ".join(sorted(SUITES))
         raise InputError(f"no suite is named '{name}'; there are: {known}; or name a module")
-    found: tuple[Case, ...] = importlib.import_module(SUITES.get(name, name)).cases()
+    found: tuple[Case, ...] = importlib.import_module(SUITES.get(name, name)).cases(data)
     return found

@@ -65,7 +65,7 @@ def run_suite(suite: str, selection: Selection) -> Iterator[dict[str, Any]]:
     """
     chosen = [
         case
-        for case in load_suite(suite)
+        for case in load_suite(suite, selection.data)
         if fnmatch.fnmatchcase(case.name, selection.pattern) and (case.short or not selection.short)
     ]
     if not chosen:

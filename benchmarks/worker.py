@@ -15,8 +15,8 @@ from benchmarks.cases import Context, Outcome, load_suite
 
 def main(request: dict[str, Any]) -> None:
     """Run the case that is asked for and write the figures that the runner puts into its row."""
-    case = next(c for c in load_suite(request["suite"]) if c.name == request["case"])
     data = None if request["data"] is None else Path(request["data"])
+    case = next(c for c in load_suite(request["suite"], data) if c.name == request["case"])
     outcome = case.run(Context(data, float(request["time_limit_s"])))
     row = {
         "status": "measured",
