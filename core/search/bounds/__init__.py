@@ -1,5 +1,6 @@
 """Combinatorial lower bounds of the makespan."""
 
+from parplan.search.bounds.anytime import machine_bounds
 from parplan.search.bounds.combine import bounds_for_assignment, combinatorial_bounds
 
-__all__ = ["bounds_for_assignment", "combinatorial_bounds"]
+__all__ = ["bounds_for_assignment", "combinatorial_bounds", "machine_bounds"]

@@ -1,0 +1,57 @@
+"""The bound of exact machines with all the time there is: larger and larger, until a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from parplan.plans import Bound
+from parplan.problem import Problem
+from parplan.rules import Rules
+from parplan.search.bounds.destructive import refuted_makespans
+from parplan.search.bounds.instance import Assignment, compile_instance
+from parplan.search.bounds.paths import find_windows
+from parplan.search.bounds.propagation import EffortSpentError
+from parplan.search.bounds.streams import find_streams
+
+MOST_STATES = 3_000_000
+"""Of a machine that is kept exactly; one with more is left out."""
+
+
+def machine_bounds(
+    problem: Problem,
+    rules: Rules,
+    assignment: Assignment | None,
+    known: float,
+    target: float | None,
+    deadline: float,
+) -> Iterator[Bound]:
+    """Yield lower bounds of the makespan, each better than the one before.
+
+    They depend on the clock, so they are ``claimed``: a checker may need as long to find them.
+    None is yielded where nothing surely runs on one machine.
+
+    Parameters
+    ----------
+    assignment
+        As in ``bounds_for_assignment``; the bounds then have the scope ``"assignment"``.
+    known
+        A bound to start from, in seconds.
+    target
+        The makespan of the best schedule known, in seconds; the bounds end there.
+    deadline
+        Instant of ``time.monotonic()`` at which to end.
+    """
+    streams = find_streams(find_windows(compile_instance(problem, rules, assignment)))
+    if streams is None:
+        return
+
+    def spend(_: int) -> None:
+        if time.monotonic() > deadline:
+            raise EffortSpentError
+
+    floor = max(round(known / problem.tick_s), 1)
+    ceiling = None if target is None else round(target / problem.tick_s)
+    scope = "problem" if assignment is None else "assignment"
+    for ticks in refuted_makespans(streams, floor, ceiling, MOST_STATES, spend, shaving=True):
+        yield Bound(ticks * problem.tick_s, scope, "exact machines, shaved", claimed=True)
