@@ -26,8 +26,11 @@ from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule
 from parplan.search.splits import shifted_cuts
 
-EAGER = 1e5
+EAGER = 1e6
 """An offset of this many periods makes a kind always first (minus) or always last (plus)."""
+
+DEEP = 1000.0
+"""A slope that puts the place in the chain before the number of the microbatch."""
 
 TEMPERATURE = 0.006
 """How much worse, relatively, a step may be at the start with a chance of 1/e."""
@@ -71,8 +74,8 @@ def deepest_first() -> list[PriorityRule]:
     """
     offsets = {"backward": -EAGER, "weight": EAGER}
     return [
-        PriorityRule(slope=-3.0, offsets=offsets, slopes={"backward": backward, "weight": 0.0})
-        for backward in (3.0, -3.0, 0.0)
+        PriorityRule(-DEEP, offsets, slopes={"backward": backward, "weight": 0.0})
+        for backward in (DEEP, -DEEP, 0.0)
     ]
 
 

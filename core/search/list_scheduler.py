@@ -139,9 +139,12 @@ class _PlainRun:
                     self._arrive(event - self.count)
                 else:
                     self._end(event)
+            # What takes no time (a free transfer) makes others ready at once: they are heard first.
             for q in sorted(self.dirty):
+                self.dirty.discard(q)
                 self._serve(q, now)
-            self.dirty.clear()
+                if self.events and self.events[0][0] == now:
+                    break
         done = sum(start >= 0 for start in self.starts)
         stuck = next((heap[0][1] for heap in self.queues if heap), -1)
         lacking = -1 if stuck < 0 else self._lacks(stuck)

@@ -47,6 +47,8 @@ class PriorityRule:
         The same for single stages, on top.
     stage_offsets
         Offsets of (stage, kind), in periods, on top of ``offsets``.
+    slopes
+        Weight of the head for single kinds, instead of ``slope``.
     """
 
     slope: float = 1.0
@@ -55,6 +57,7 @@ class PriorityRule:
     extra: int = 1
     stage_extra: Mapping[int, int] = field(factory=dict)
     stage_offsets: Mapping[tuple[int, str], float] = field(factory=dict)
+    slopes: Mapping[str, float] = field(factory=dict)
 
 
 @frozen(eq=False)
@@ -143,7 +146,8 @@ def priorities(shared: Profile, rule: PriorityRule, stage_of: Sequence[int]) -> 
         if stage < len(offsets):
             offsets[stage, KINDS.index(kind)] += offset
     shift = offsets[stages[shared.operators], shared.classes]
-    urgency: Real = (shared.microbatches + shift) * shared.period + rule.slope * shared.heads
+    slopes = np.array([rule.slopes.get(kind, rule.slope) for kind in KINDS])[shared.classes]
+    urgency: Real = (shared.microbatches + shift) * shared.period + slopes * shared.heads
     return urgency
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
 from attrs import frozen
 
 from parplan.interrupts import held_interrupts
 from parplan.search.evaluation import Candidate, Prepared, prepare, prepare_assignment
+from parplan.search.improvement import EAGER, deepest_first
 from parplan.search.list_scheduler import Deadlock
 from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule, priorities
@@ -33,19 +34,16 @@ ROUND_S = 4.0
 RETURNING = 0.4
 """Heat of a round that goes on from a sequence that was annealed before."""
 
-FIRST = -100.0
-LAST = 100.0
-"""Offsets, in periods, that make a kind always first or always last."""
-
-RULES: tuple[tuple[float, Mapping[str, float]], ...] = (
-    (0.0, {"backward": FIRST, "weight": LAST}),
-    (0.0, {"weight": LAST}),
-    (0.25, {"backward": -3.0, "weight": LAST}),
-    (1.0, {"backward": -1.0, "weight": 2.0}),
-    (0.0, {"backward": FIRST}),
-    (0.0, {"backward": FIRST, "weight": FIRST}),
+RULES = (
+    *deepest_first(),
+    PriorityRule(0.0, {"backward": -EAGER, "weight": EAGER}),
+    PriorityRule(0.0, {"weight": EAGER}),
+    PriorityRule(0.25, {"backward": -3.0, "weight": EAGER}),
+    PriorityRule(1.0, {"backward": -1.0, "weight": 2.0}),
+    PriorityRule(0.0, {"backward": -EAGER}),
+    PriorityRule(0.0, {"backward": -EAGER, "weight": -EAGER}),
 )
-"""(slope, offsets) of the rules under which shares of memory are tried."""
+"""Rules under which shares of memory are tried."""
 
 
 @frozen(eq=False)
@@ -152,8 +150,7 @@ def schedule_by_shares(prepared: Prepared) -> Candidate | None:
     """Return the shortest schedule in which every chain keeps to a share of the memory."""
     found: list[Candidate] = []
     for arcs in share_windows(prepared):
-        for slope, offsets in RULES:
-            rule = PriorityRule(slope, offsets)
+        for rule in RULES:
             urgency = priorities(prepared.profile, rule, prepared.chunk_of)
             starts = prepared.scheduler.run(urgency, arcs)
             if not isinstance(starts, Deadlock):
