@@ -11,6 +11,8 @@ from concurrent.futures import Executor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import attrs
+
 import parplan
 from parplan.contracts import Report
 from parplan.errors import InputError, LimitError, PluginError
@@ -36,8 +38,10 @@ from parplan.search.heuristics import first_candidates
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
 from parplan.search.placement import Placer
+from parplan.search.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.sequences.crew import searched_by_sequences
 from parplan.search.team import improved_by_team
+from parplan.simulation.criterion import ScenarioCriterion
 
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
@@ -50,6 +54,12 @@ SEQUENCE_SHARE = 0.25
 
 PLACEMENT_SHARE = 0.4
 """Part of the time left for the search on placements, where sequences have the rest."""
+
+CRITERION_SHARE = 0.5
+"""Part of the time left after the search for exact times that a search by scenarios may use."""
+
+AS_PLANNED = "planned times"
+"""Scope of bounds that hold if nothing is random."""
 
 FIRST_SHARE = 0.25
 """Part of the time limit in which starting placements are tried."""
@@ -177,8 +187,13 @@ def _search(
             until = _share(deadline, PLACEMENT_SHARE)
             with _contained("local search", incumbent):
                 _improve(placer, candidates, registry, options, incumbent, until)
+        criterion = rules.objectives[0].criterion()
+        until = deadline if criterion is None else _share(deadline, 1 - CRITERION_SHARE)
         with _contained("sequence search", incumbent):
-            _sequence(placer, candidates, registry, options, incumbent, deadline)
+            _sequence(placer, candidates, registry, options, incumbent, until)
+        if criterion is not None:
+            with _contained("scenario search", incumbent):
+                _by_scenarios(placer, candidates, criterion, options, incumbent, deadline)
 
 
 @contextlib.contextmanager
@@ -258,9 +273,33 @@ def _sequence(
         for candidate in searched_by_sequences(
             placer, candidates, crew, options.workers, deadline, options.seed, target
         ):
+            candidates.append(candidate)
             incumbent.offer(Finisher(placer).finish(candidate), "sequence search")
 
     _with_workers("sequence search", registry, options, incumbent, run)
+
+
+def _by_scenarios(
+    placer: Placer,
+    candidates: Sequence[Candidate],
+    criterion: ScenarioCriterion,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    deadline: float,
+) -> None:
+    """Compare all good candidates by the objective, and change the orders of the best by it."""
+    incumbent.tell("scenario search")
+    finisher = Finisher(placer)
+    ranked: list[tuple[float, Candidate]] = []
+    for candidate in nearly_shortest(candidates):
+        schedule = finisher.finish(candidate)
+        incumbent.offer(schedule, "comparison by scenarios")
+        ranked.append((criterion.value(schedule, placer.rules), candidate))
+        if time.monotonic() > deadline:
+            break
+    best = [c for _, c in sorted(ranked, key=lambda row: row[0])]
+    for candidate in improved_by_scenarios(placer, best, criterion, deadline, options.seed):
+        incumbent.offer(finisher.finish(candidate), "scenario search")
 
 
 def _with_workers(
@@ -301,14 +340,14 @@ def _baselines(
         if time.monotonic() > deadline:
             return
         value = bound.value if bound is not None and comparable else None
-        as_made = None
-        if baseline.candidate is not None:
+        as_made = baseline.expand()
+        own = not baseline.is_variant
+        if baseline.candidate is not None and as_made is not None and own:
             candidates.append(baseline.candidate)
-            as_made = Finisher(placer).expand(baseline.candidate)
             found_by = f"{baseline.name} on the {baseline.split} split"
             incumbent.offer(Finisher(placer).finish(baseline.candidate), found_by)
             incumbent.offer(as_made, found_by)  # what is earlier may be worse by other objectives
-        notes["baselines"].append(baseline_row(baseline, as_made, value))
+        notes["baselines"].append(baseline_row(baseline, as_made, value if own else None))
 
 
 def is_makespan(problem: Problem) -> bool:
@@ -317,19 +356,23 @@ def is_makespan(problem: Problem) -> bool:
 
 
 def first_bounds(problem: Problem, rules: Rules) -> list[Bound]:
-    """Return the combinatorial bounds on the first objective."""
+    """Return the combinatorial bounds on the first objective.
+
+    If that is a statistic over scenarios, they hold for planned times alone, and say so.
+    """
     if is_makespan(problem):
         return list(combinatorial_bounds(problem, rules))
+    if rules.objectives[0].criterion() is not None:
+        return [attrs.evolve(b, scope=AS_PLANNED) for b in combinatorial_bounds(problem, rules)]
     value = rules.objectives[0].bound(problem)
     return [] if value is None else [Bound(value, source=f"{rules.objectives[0].name} bound")]
 
 
 def _target(problem: Problem, incumbent: Incumbent, options: SearchOptions) -> int:
     """Makespan in ticks at which the gap asked for is reached."""
-    bound = incumbent.bound
-    if bound is None or not is_makespan(problem):
-        return 0
-    return int(bound.value / (1 - options.gap) / problem.tick_s + 0.5)
+    scope = "problem" if is_makespan(problem) else AS_PLANNED
+    bound = max((b.value for b in incumbent.bounds if b.scope == scope), default=0.0)
+    return int(bound / (1 - options.gap) / problem.tick_s + 0.5)
 
 
 def describe(
