@@ -22,7 +22,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := $(shell find core plugins constraints objectives -type f -not -path '*/__pycache__/*')
-EXAMPLES := $(wildcard examples/rack-power examples/parity-objective)
+EXAMPLES := $(patsubst %/pyproject.toml,%,$(wildcard examples/*/pyproject.toml))
 
 .PHONY: demo test check lint format types package smoke benchmarks-short clean
 

@@ -6,38 +6,48 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-
 from parplan import __version__
 from parplan.errors import InputError
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
+CLASS_ENDINGS = {"constraint": "Rule", "strategy": "Schedule"}
+"""What the name of a plugin's class ends in, by its kind."""
+
+KINDS = tuple(CLASS_ENDINGS)
+"""What a new plugin may hold."""
+
 FILES = {
     "pyproject.toml.jinja": "pyproject.toml",
     "README.md.jinja": "README.md",
-    "plugin.py.jinja": "{module}.py",
-    "test_plugin.py.jinja": "tests/test_{module}.py",
+    "{kind}.py.jinja": "{module}.py",
+    "test_{kind}.py.jinja": "tests/test_{module}.py",
 }
 """Where each template goes."""
 
 
-def write_plugin(name: str, directory: Path) -> tuple[Path, ...]:
-    """Write a distribution with one constraint, its test and its README; return their paths.
+def write_plugin(name: str, directory: Path, kind: str = KINDS[0]) -> tuple[Path, ...]:
+    """Write a distribution with one plugin, its test and its README; return their paths.
 
     Parameters
     ----------
     name
-        Name of the constraint, e.g. ``"rack-power"``; the distribution is ``parplan-rack-power``.
+        Name of the plugin, e.g. ``"rack-power"``; the distribution is ``parplan-rack-power``.
     directory
         The folder to fill; made if it does not exist.
+    kind
+        One of ``KINDS``.
 
     Raises
     ------
     InputError
         If the name is not made of small letters, digits and single hyphens, begins with
-        ``parplan-``, or the folder already holds something.
+        ``parplan-``, the kind is none of ``KINDS``, or the folder already holds something.
     """
+    from jinja2 import Environment, StrictUndefined
+
+    if kind not in KINDS:
+        raise InputError(f"'{kind}' is no kind of a new plugin; kinds are: {', '.join(KINDS)}")
     if not NAME.fullmatch(name):
         raise InputError(
             f"'{name}' cannot name a plugin; use small letters, digits and single hyphens, "
@@ -53,7 +63,8 @@ def write_plugin(name: str, directory: Path) -> tuple[Path, ...]:
         "name": name,
         "distribution": f"parplan-{name}",
         "module": f"parplan_{name.replace('-', '_')}",
-        "class_name": "".join(part.capitalize() for part in name.split("-")) + "Rule",
+        "class_name": "".join(part.capitalize() for part in name.split("-")) + CLASS_ENDINGS[kind],
+        "kind": kind,
         "version": __version__,
     }
     templates = files("parplan") / "templates" / "plugin"
@@ -62,7 +73,7 @@ def write_plugin(name: str, directory: Path) -> tuple[Path, ...]:
     for template, target in FILES.items():
         path = directory / target.format(**names)
         path.parent.mkdir(parents=True, exist_ok=True)
-        source = (templates / template).read_text(encoding="utf-8")
+        source = (templates / template.format(**names)).read_text(encoding="utf-8")
         path.write_text(environment.from_string(source).render(names), encoding="utf-8")
         written.append(path)
     return tuple(written)

@@ -259,13 +259,19 @@ def _classes_in(annotation: object) -> Iterator[type]:
         yield from _classes_in(inner)
 
 
-def test_tutorial_ends_with_the_example() -> None:
-    written = {block.file: block.text for block in blocks(DOCS / "tutorial/constraint-plugin.md")}
-    example = ROOT / "examples/rack-power"
-    module = (example / "parplan_rack_power.py").read_text(encoding="utf-8")
-    assert written["parplan-rack-power/parplan_rack_power.py"] == module
-    spec = (example / "specs/rack-power.yaml").read_text(encoding="utf-8")
-    assert written["rack-power.yaml"] == spec
+@pytest.mark.parametrize(
+    ("page", "example", "spec"),
+    [
+        ("constraint-plugin", "rack-power", "rack-power.yaml"),
+        ("strategy-plugin", "eager-1f1b", "slow-links.yaml"),
+    ],
+)
+def test_tutorial_ends_with_the_example(page: str, example: str, spec: str) -> None:
+    written = {block.file: block.text for block in blocks(DOCS / f"tutorial/{page}.md")}
+    folder, module = ROOT / "examples" / example, f"parplan_{example.replace('-', '_')}.py"
+    source = (folder / module).read_text(encoding="utf-8")
+    assert written[f"parplan-{example}/{module}"] == source
+    assert written[spec] == (folder / "specs" / spec).read_text(encoding="utf-8")
 
 
 BUILTINS = load_registry(installed=False)

@@ -14,7 +14,7 @@ import pytest
 from parplan.cli import main
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NAMES = ("rack-power", "parity-objective")
+NAMES = ("rack-power", "parity-objective", "eager-1f1b")
 
 
 @pytest.fixture(scope="module")

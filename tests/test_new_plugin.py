@@ -57,11 +57,21 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
     assert write_plugin("night", tmp_path)
 
 
+def test_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'solver' is no kind of a new plugin; kinds are: constr"):
+        write_plugin("night", tmp_path / "new", "solver")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["night-shift", "none", "constraint"])
-def test_new_plugin_installs_and_passes_its_test(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "constraint") for name in ("night-shift", "none", "constraint")),
+     *((name, "strategy") for name in ("night-shift", "strategy"))],
+)  # fmt: skip
+def test_new_plugin_installs_and_passes_its_test(tmp_path: Path, name: str, kind: str) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
-    write_plugin(name, source)
+    write_plugin(name, source, kind)
     install = [
         "pip",
         "install",

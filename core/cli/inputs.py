@@ -11,6 +11,7 @@ import click
 from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
 from parplan.cli.output import emit
 from parplan.errors import InputError
+from parplan.new_plugin import KINDS
 from parplan.text import bytes_text, plain, seconds_text
 
 if TYPE_CHECKING:
@@ -122,12 +123,19 @@ def init_command(file: Path) -> None:
 @click.command("new-plugin")
 @click.argument("name")
 @click.argument("directory", type=click.Path(path_type=Path), required=False)
-def new_plugin_command(name: str, directory: Path | None) -> None:
-    """Write a small plugin with a constraint NAME.
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default=KINDS[0],
+    show_default=True,
+    help="What the plugin holds; a strategy is a pipeline schedule.",
+)
+def new_plugin_command(name: str, directory: Path | None, kind: str) -> None:
+    """Write a small plugin NAME.
 
     It is a distribution of its own, with a test and a README, in DIRECTORY (parplan-NAME).
     """
     from parplan.new_plugin import write_plugin
 
-    for path in write_plugin(name, directory or Path(f"parplan-{name}")):
+    for path in write_plugin(name, directory or Path(f"parplan-{name}"), kind):
         emit(str(path))
