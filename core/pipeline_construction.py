@@ -19,37 +19,44 @@ Choice = Callable[[int, float, Mapping[Pass, float]], Pass | Fused | None]
 
 
 def play(
-    shape: PipelineShape, times: StageTimes, choose: Choice
+    shape: PipelineShape, times: StageTimes, choose: Choice, fill: Choice | None = None
 ) -> tuple[tuple[Pass | Fused, ...], ...]:
     """Return what each device begins, in order, where ``choose`` decides; until nothing begins.
 
-    O(passes x devices) calls of ``choose``.
+    O(passes x devices) calls.
+
+    Parameters
+    ----------
+    fill
+        Asked of the devices that ``choose`` leaves waiting, once it leaves all of them: by then it
+        is known what begins at the same instant elsewhere.
     """
     orders: list[list[Pass | Fused]] = [[] for _ in range(shape.devices)]
     free_at = [0.0] * shape.devices
     ends: dict[Pass, float] = {}
     instants = [0.0]
+    askers = [choose] if fill is None else [choose, fill]
+
+    def begins(ask: Choice, device: int, now: float) -> bool:
+        item = ask(device, now, ends) if free_at[device] <= now else None
+        if item is None:
+            return False
+        end = now
+        for one in passes_of((item,)):
+            end += times.of(one)
+            ends[one] = end
+        free_at[device] = end
+        heapq.heappush(instants, end)
+        orders[device].append(item)
+        return True
+
     while instants:
         now = heapq.heappop(instants)
         while instants and instants[0] == now:
             heapq.heappop(instants)
-        began = True
-        while began:  # what takes no time lets others begin at the same instant
-            began = False
-            for device in range(shape.devices):
-                if free_at[device] > now:
-                    continue
-                item = choose(device, now, ends)
-                if item is None:
-                    continue
-                end = now
-                for one in passes_of((item,)):
-                    end += times.of(one)
-                    ends[one] = end
-                free_at[device] = end
-                heapq.heappush(instants, end)
-                orders[device].append(item)
-                began = True
+        # Whatever begins may let others begin at the same instant, so all are asked again.
+        while any(begins(ask, d, now) for ask in askers for d in range(shape.devices)):
+            pass
     return tuple(tuple(order) for order in orders)
 
 
@@ -74,26 +81,33 @@ def fill_with_weights(
     pending: list[deque[Pass]] = [deque() for _ in passes]
     held = [0] * len(passes)
 
-    def choose(device: int, now: float, ends: Mapping[Pass, float]) -> Pass | None:
-        if rest[device]:
-            following = rest[device][0]
-            ready = max((ends.get(i, float("inf")) for i in shape.inputs(following)), default=now)
-            full = following.kind is PassKind.F and held[device] >= most_activations
-            if ready <= now and not full:
-                rest[device].popleft()
-                if following.kind is PassKind.F:
-                    held[device] += 1
-                else:
-                    pending[device].append(Pass(PassKind.W, following.stage, following.microbatch))
-                return following
-            if pending[device] and not full and ready - now < times.of(pending[device][0]):
-                return None
+    def ready(one: Pass, ends: Mapping[Pass, float]) -> float:
+        return max((ends.get(i, float("inf")) for i in shape.inputs(one)), default=0.0)
+
+    def is_full(device: int) -> bool:
+        return rest[device][0].kind is PassKind.F and held[device] >= most_activations
+
+    def follow(device: int, now: float, ends: Mapping[Pass, float]) -> Pass | None:
+        if not rest[device] or ready(rest[device][0], ends) > now or is_full(device):
+            return None
+        one = rest[device].popleft()
+        if one.kind is PassKind.F:
+            held[device] += 1
+        else:
+            pending[device].append(Pass(PassKind.W, one.stage, one.microbatch))
+        return one
+
+    def fill(device: int, now: float, ends: Mapping[Pass, float]) -> Pass | None:
         if not pending[device]:
             return None
+        if rest[device] and not is_full(device):
+            gap = ready(rest[device][0], ends) - now
+            if gap < times.of(pending[device][0]):
+                return None
         held[device] -= 1
         return pending[device].popleft()
 
-    orders = play(shape, times, choose)
+    orders = play(shape, times, follow, fill)
     stuck = next((row[0] for row in rest if row), None)
     if stuck is not None:
         raise InputError(
