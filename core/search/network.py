@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from attrs import field, frozen
 
+from parplan.collector import collector_paused
 from parplan.declarations import (
     Edge,
     Held,
@@ -137,12 +138,12 @@ class Network:
 class _Needs:
     """What a tensor of one microbatch needs: readers by device, and what it holds there.
 
-    ``remote`` rows are (device, source, timing, consumers).
+    ``remote`` rows are (device, source, timing, amounts that the transfer holds, consumers).
     """
 
     size: int | None
     local: Sequence[tuple[int, Sequence[int]]]
-    remote: Sequence[tuple[int, int, TransferTiming, Sequence[int]]]
+    remote: Sequence[tuple[int, int, TransferTiming, Amounts, Sequence[int]]]
     held: Mapping[int, Amounts]
 
 
@@ -159,6 +160,8 @@ class _Builder:
         self.tasks = tuple(problem.tasks())
         self.task_index = {task: i for i, task in enumerate(self.tasks)}
         self.chosen = tuple(assignment[o, workload.group(m)] for o, m in self.tasks)
+        operators = range(len(problem.graph.operators))
+        self.every_microbatch = {o for o in operators if problem.microbatches_of(o).start != STEP}
         self.durations: list[int] = []
         self.releases: list[int] = []
         self.successors: list[list[tuple[int, int]]] = []
@@ -166,7 +169,6 @@ class _Builder:
         self.transfers: list[tuple[int, int, int, int]] = []
         self.buffers: list[Buffer] = []
         self.lags: list[Lag] = []
-        self.moving_amounts: dict[object, Amounts] = {}
         self.resources = rules.resources
         self.levels = [0.0] * len(self.resources)
 
@@ -210,21 +212,21 @@ class _Builder:
 
     def add_tasks(self) -> None:
         """Durations, releases and running amounts; computed once per operator and alternative."""
-        cache: dict[tuple[int, int], Amounts] = {}
+        cache: dict[tuple[int, int, float], Amounts] = {}
         ticks: dict[tuple[int, int, float], int] = {}
+        count = self.problem.workload.microbatches
+        scales = [self.problem.workload.scale(m) for m in range(STEP, count)]
+        releases = [self.problem.release(m) for m in range(STEP, count)]
         for task, (operator, microbatch) in enumerate(self.tasks):
-            alternative = self.alternative(task)
-            timed = (operator, self.chosen[task], self.problem.workload.scale(microbatch))
+            timed = (operator, self.chosen[task], scales[microbatch - STEP])
             if timed not in ticks:
+                alternative = self.alternative(task)
                 ticks[timed] = self.problem.ticks(operator, alternative, microbatch)
-            duration = ticks[timed]
-            self.durations.append(duration)
-            self.releases.append(self.problem.release(microbatch))
+                cache[timed] = self._running_amounts(operator, alternative) if ticks[timed] else ()
+            self.durations.append(ticks[timed])
+            self.releases.append(releases[microbatch - STEP])
             self.successors.append([])
-            key = (operator, self.chosen[task])
-            if key not in cache:
-                cache[key] = self._running_amounts(operator, alternative)
-            self.amounts.append(cache[key] if duration else ())
+            self.amounts.append(cache[timed])
 
     def _running_amounts(self, operator: int, alternative: Alternative) -> Amounts:
         spec = self.problem.graph.operators[operator]
@@ -289,11 +291,12 @@ class _Builder:
                     readers.setdefault(device, {})[consumer] = None
                     matched.setdefault(device, made.devices[position % len(made.devices)])
         matched.update(self.sources.get((tensor, microbatch), ()))
-        remote = [
-            (d, matched[d], self._timing(tensor, size or 0, matched[d], d), tuple(readers[d]))
-            for d in readers
-            if d not in made.devices
-        ]
+        remote = []
+        for d in readers:
+            if d not in made.devices:
+                timing = self._timing(tensor, size or 0, matched[d], d)
+                amounts = self._moving(tensor, matched[d], d, timing)
+                remote.append((d, matched[d], timing, amounts, tuple(readers[d])))
         local = [(d, tuple(readers.get(d, ()))) for d in made.devices]
         held = {d: self._held(tensor, size or 0, d) for d in (*made.devices, *readers)}
         return _Needs(size, local, remote, held)
@@ -310,9 +313,14 @@ class _Builder:
             tasks = self._tasks_of(consumers, microbatch)
             arcs.extend((reader, duration) for reader in tasks)
             users[device] = tasks
-        for device, source, timing, consumers in needs.remote:
+        for device, source, timing, amounts, consumers in needs.remote:
             tasks = self._tasks_of(consumers, microbatch)
-            transfer = self._add_transfer(tensor, microbatch, source, device, timing)
+            transfer = len(self.durations)
+            self.transfers.append((tensor, microbatch, source, device))
+            self.durations.append(timing.occupied)
+            self.releases.append(0)
+            self.successors.append([])
+            self.amounts.append(amounts)
             arcs.append((transfer, duration))
             users[source].append(transfer)
             self.successors[transfer].extend((reader, timing.arrival) for reader in tasks)
@@ -326,7 +334,10 @@ class _Builder:
 
     def _tasks_of(self, consumers: Sequence[int], microbatch: int) -> list[int]:
         """Return the tasks of consumers that read a tensor of this microbatch."""
-        index, reading = self.task_index, self.problem.reading_tasks
+        index = self.task_index
+        if microbatch != STEP and self.every_microbatch.issuperset(consumers):
+            return [index[c, microbatch] for c in consumers]
+        reading = self.problem.reading_tasks
         return [index[c, m] for c in consumers for m in reading(c, microbatch)]
 
     def _timing(self, tensor: int, size: int, source: int, target: int) -> TransferTiming:
@@ -342,19 +353,6 @@ class _Builder:
                 repair="add a link between them or keep the two operators together",
             )
         return timing
-
-    def _add_transfer(
-        self, tensor: int, microbatch: int, source: int, target: int, timing: TransferTiming
-    ) -> int:
-        key = (tensor, source, target, timing)
-        if key not in self.moving_amounts:
-            self.moving_amounts[key] = self._moving(tensor, source, target, timing)
-        self.transfers.append((tensor, microbatch, source, target))
-        self.durations.append(timing.occupied)
-        self.releases.append(0)
-        self.successors.append([])
-        self.amounts.append(self.moving_amounts[key])
-        return len(self.durations) - 1
 
     def _moving(self, tensor: int, source: int, target: int, timing: TransferTiming) -> Amounts:
         """Return what a transfer holds of links and engines."""
@@ -464,6 +462,7 @@ class _Builder:
         )
 
 
+@collector_paused()
 def build_network(
     problem: Problem, rules: Rules, assignment: Assignment, sources: Sources | None = None
 ) -> Network:

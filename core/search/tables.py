@@ -9,6 +9,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from parplan.collector import collector_paused
 from parplan.search.network import Amounts, Network
 
 Whole = NDArray[np.int64]
@@ -67,6 +68,7 @@ class Tables:
     limits: Real
 
 
+@collector_paused()
 def make_tables(network: Network) -> Tables:
     """Return the tables of a network; linear in activities, arcs and amounts."""
     needs = [dict(amounts) for amounts in network.amounts]
