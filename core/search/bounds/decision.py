@@ -9,8 +9,6 @@ schedule stays one if each start is put back to such a multiple.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,90 +69,65 @@ def decide(streams: Streams, windows: Windows, seconds: float, workers: int = 1)
     """
     from ortools.sat.python import cp_model
 
-    writer = _Writer(streams, windows, grain(streams), cp_model.CpModel())
-    if (writer.low > writer.high).any():
+    unit = grain(streams)
+    low, high = -(-windows.earliest // unit), windows.latest // unit
+    if (low > high).any():
         return Decision(None, refuted=True)
+    model = cp_model.CpModel()
+    pairs = zip(low.tolist(), high.tolist(), strict=True)
+    starts = [model.new_int_var(least, most, "") for least, most in pairs]
+    arcs = np.stack([streams.before, streams.after, streams.lags // unit], axis=1)
+    for before, after, lag in arcs.tolist():
+        model.add(starts[after] >= starts[before] + lag)
     for machine in streams.machines:
-        writer.add(machine)
+        _add_machine(model, streams, machine, starts, windows.horizon, unit)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers
     solver.parameters.max_time_in_seconds = max(seconds, 0.0)
-    status = solver.solve(writer.model)
+    status = solver.solve(model)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        values = [solver.value(start) for start in writer.starts]
-        return Decision(np.array(values, dtype=np.int64) * writer.grain, refuted=False)
+        values = np.array([solver.value(start) for start in starts], dtype=np.int64)
+        return Decision(values * unit, refuted=False)
     return Decision(None, refuted=status == cp_model.INFEASIBLE)
 
 
-@frozen(eq=False)
-class _Writer:
-    """A model in the making; ``low`` and ``high`` are the windows in grains."""
+def _add_machine(
+    model: CpModel,
+    streams: Streams,
+    machine: Machine,
+    starts: list[IntVar],
+    horizon: int,
+    unit: int,
+) -> None:
+    """Add that a machine runs one task at a time, and what its memory holds."""
+    tasks = [range(f, f + n) for f, n in _ranges(streams, machine)]
+    ticks = (streams.ticks[machine.members] // unit).tolist()
+    running = [
+        [model.new_fixed_size_interval_var(starts[x], length, "") for x in some]
+        for some, length in zip(tasks, ticks, strict=True)
+    ]
+    model.add_no_overlap([interval for some in running for interval in some])
+    for room in machine.rooms:
+        holds = matched(machine, room)
+        if holds is None:
+            continue
+        intervals, amounts = [], []
+        for hold in holds:
+            for x, y in zip(tasks[hold.first], tasks[hold.last], strict=True):
+                length = model.new_int_var(0, horizon, "")
+                end = starts[y] + ticks[hold.last]
+                intervals.append(model.new_interval_var(starts[x], length, end, ""))
+                amounts.append(math.floor(hold.amount))
+        for some, amount in zip(running, room.running.tolist(), strict=True):
+            intervals += some
+            amounts += [math.floor(amount)] * len(some)
+        model.add_cumulative(intervals, amounts, math.ceil(room.capacity))
 
-    streams: Streams
-    windows: Windows
-    grain: int
-    model: CpModel
 
-    @cached_property
-    def low(self) -> Index:
-        low: Index = -(-self.windows.earliest // self.grain)
-        return low
-
-    @cached_property
-    def high(self) -> Index:
-        high: Index = self.windows.latest // self.grain
-        return high
-
-    @cached_property
-    def ticks(self) -> list[int]:
-        """Duration of a task of each stream, in grains."""
-        ticks: list[int] = (self.streams.ticks // self.grain).tolist()
-        return ticks
-
-    @cached_property
-    def starts(self) -> list[IntVar]:
-        """The starts of all tasks, bound to each other by all arcs."""
-        pairs = zip(self.low.tolist(), self.high.tolist(), strict=True)
-        starts = [self.model.new_int_var(low, high, "") for low, high in pairs]
-        s = self.streams
-        lags = (s.lags // self.grain).tolist()
-        for a, b, lag in zip(s.before.tolist(), s.after.tolist(), lags, strict=True):
-            self.model.add(starts[b] >= starts[a] + lag)
-        return starts
-
-    def add(self, machine: Machine) -> None:
-        """Add one machine and its rooms."""
-        members = machine.members.tolist()
-        running = {
-            i: [
-                self.model.new_fixed_size_interval_var(self.starts[x], self.ticks[i], "")
-                for x in self._tasks(i)
-            ]
-            for i in members
-        }
-        self.model.add_no_overlap([interval for some in running.values() for interval in some])
-        for room in machine.rooms:
-            holds = matched(machine, room)
-            if holds is None:
-                continue
-            intervals, amounts = [], []
-            for hold in holds:
-                first, last = members[hold.first], members[hold.last]
-                for x, y in zip(self._tasks(first), self._tasks(last), strict=True):
-                    most = int(self.high[y] - self.low[x]) + self.ticks[last]
-                    length = self.model.new_int_var(0, max(most, 0), "")
-                    end = self.starts[y] + self.ticks[last]
-                    intervals.append(self.model.new_interval_var(self.starts[x], length, end, ""))
-                    amounts.append(math.floor(hold.amount))
-            for i, amount in zip(members, room.running.tolist(), strict=True):
-                if amount >= 1:
-                    intervals += running[i]
-                    amounts += [math.floor(amount)] * len(running[i])
-            self.model.add_cumulative(intervals, amounts, math.ceil(room.capacity))
-
-    def _tasks(self, stream: int) -> range:
-        first = int(self.streams.first[stream])
-        return range(first, first + int(self.streams.counts[stream]))
+def _ranges(streams: Streams, machine: Machine) -> list[tuple[int, int]]:
+    """Return the first task and the number of tasks of each member."""
+    members = machine.members
+    return list(zip(streams.first[members].tolist(), streams.counts[members].tolist(), strict=True))
 
 
 def matched(machine: Machine, room: Room) -> list[Hold] | None:
@@ -183,9 +156,3 @@ def _reachable(machine: Machine) -> set[tuple[int, int]]:
         new = {(a, d) for a, b in new for c, d in machine.before if b == c} - found
         found |= new
     return found
-
-
-def decided_makespans(
-    streams: Streams, floor: Windows, seconds: Iterator[float], workers: int = 1
-) -> Iterator[int]:
-    raise NotImplementedError

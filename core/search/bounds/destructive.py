@@ -44,7 +44,7 @@ def refuted_makespans(
     shaving
         Whether what shrinking windows does not refute is tried by shaving them, too.
     """
-    streams, states = _with_states(streams, most_states)
+    streams, states = with_states(streams, most_states)
     if not states:
         return
     low = floor
@@ -95,7 +95,7 @@ def _shrunk_and_shaved(streams: Streams, windows: Windows, spend: Spend) -> Wind
     return None if known is None else shave(streams, known, spend)
 
 
-def _with_states(streams: Streams, most: int) -> tuple[Streams, tuple[States, ...]]:
+def with_states(streams: Streams, most: int) -> tuple[Streams, tuple[States, ...]]:
     """Return the machines whose states can be listed, and these; alike machines share them."""
     listed: dict[object, States | None] = {}
     found = []
