@@ -394,7 +394,7 @@ def _sequence(arcs: Arcs, network: Network) -> Whole:
     """Return the nodes in an order that the arcs allow."""
     from parplan.simulation.kernel import topological_order
 
-    found = topological_order(arcs.first, arcs.before)
+    found: Whole = topological_order(arcs.first, arcs.before)
     if len(found) < len(arcs.first) - 1:
         waiting = np.ones(len(arcs.first) - 1, dtype=bool)
         waiting[found] = False

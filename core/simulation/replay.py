@@ -24,14 +24,13 @@ def node_starts(orders: Orders, factors: Real) -> Real:
     from parplan.simulation.kernel import longest_paths
 
     arcs = orders.arcs
-    return np.asarray(
-        longest_paths(
-            orders.sequence,
-            *(arcs.first, arcs.before, arcs.scaled, arcs.fixed, arcs.shift),
-            releases_of(orders),
-            with_joints(orders, factors),
-        )
+    starts: Real = longest_paths(
+        orders.sequence,
+        *(arcs.first, arcs.before, arcs.scaled, arcs.fixed, arcs.shift),
+        releases_of(orders),
+        with_joints(orders, factors),
     )
+    return starts
 
 
 def replay_plainly(orders: Orders, factors: Real) -> Real:
