@@ -8,11 +8,27 @@ from pathlib import Path
 
 import click
 
+from benchmarks.report import load_rows, results_page
 from benchmarks.runner import Selection, run_suite
 from parplan.errors import ParplanError
 
 
-@click.command()
+class Commands(click.Group):
+    """Commands by name; any other first word is the name of a suite to run."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments mean."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
+
+
+@click.command(cls=Commands)
+def main() -> None:
+    """Run a suite of benchmarks by its name, or report on what suites have left."""
+
+
+@main.command("run")
 @click.argument("suite")
 @click.option("--case", "pattern", default="*", metavar="GLOB", help="Only cases that match.")
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds per case.")
@@ -26,7 +42,7 @@ from parplan.errors import ParplanError
 )
 @click.option("--short", is_flag=True, help="A few cases with a short limit each.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the rows here.")
-def main(
+def run_command(
     suite: str,
     pattern: str,
     time_limit: float | None,
@@ -48,6 +64,21 @@ def main(
         file.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     if any(json.loads(row)["status"] in ("failed", "refused") for row in rows):
         sys.exit(1)
+
+
+@main.command("report")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; or printed.")
+def report_command(files: tuple[Path, ...], output: Path | None) -> None:
+    """Write a page of the docs from result FILES; of rows of one case the last one counts."""
+    try:
+        page = results_page(load_rows(files))
+    except ParplanError as error:
+        raise click.ClickException(str(error)) from None
+    if output is None:
+        click.echo(page, nl=False)
+    else:
+        output.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.cases import SHORT_LIMIT_S, Case, load_suite
+from benchmarks.machine import machine
 from parplan.errors import InputError
 
 KEYS = (
@@ -31,6 +32,7 @@ KEYS = (
     "peak_mib",
     "solver",
     "versions",
+    "machine",
     "plan",
     "details",
 )
@@ -98,7 +100,7 @@ def run_case(suite: str, case: Case, selection: Selection) -> dict[str, Any]:
     plan.parent.mkdir(parents=True, exist_ok=True)
     plan.unlink(missing_ok=True)
     row: dict[str, Any] = dict.fromkeys(KEYS)
-    row.update(suite=suite, case=case.name, status="failed")
+    row.update(suite=suite, case=case.name, status="failed", machine=machine())
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         request = {
