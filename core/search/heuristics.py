@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -27,7 +27,7 @@ BALANCE_STEPS = 4000
 
 
 def starting_placements(placer: Placer, seed: int = 0) -> Iterator[tuple[str, Placement]]:
-    """Yield (name, placement): earliest finish, one device, then splits, most promising first.
+    """Yield (name, placement): the most promising split, earliest finish, one device, other splits.
 
     Promising is what leaves no device late by its head and load; each split comes as balanced by
     dynamic programming, and as annealed from there.
@@ -46,13 +46,10 @@ def starting_placements(placer: Placer, seed: int = 0) -> Iterator[tuple[str, Pl
 
 
 def _rows(placer: Placer, group: int, seed: int) -> Iterator[tuple[str, Row]]:
-    """Yield (name, row) for one placement group, different ones, most promising first."""
-    found = earliest_finish(placer, group)
-    if found is not None:
-        yield "earliest finish", found
-    everywhere = frozenset.intersection(*placer.devices_of[group])
-    for kind_device in _one_per_kind(placer, everywhere):
-        yield "one device", (kind_device,) * len(placer.blocks)
+    """Yield (name, row) for one placement group, different ones.
+
+    The most promising split goes first: of a large pipeline, it may be all that there is time for.
+    """
     estimator = make_estimator(placer, group)
     ranked: list[tuple[float, str, Row]] = []
     for order in device_orders(placer, group):
@@ -60,7 +57,21 @@ def _rows(placer: Placer, group: int, seed: int) -> Iterator[tuple[str, Row]]:
             row = split_row(placer, stages, group=group)
             if row is not None:
                 ranked.append((_estimate(estimator, row), name, row))
-    for _, name, row in sorted(ranked)[:MOST_SPLITS]:
+    best = sorted(ranked)[:MOST_SPLITS]
+    yield from _with_balanced(estimator, best[:1], seed)
+    found = earliest_finish(placer, group)
+    if found is not None:
+        yield "earliest finish", found
+    everywhere = frozenset.intersection(*placer.devices_of[group])
+    for kind_device in _one_per_kind(placer, everywhere):
+        yield "one device", (kind_device,) * len(placer.blocks)
+    yield from _with_balanced(estimator, best[1:], seed)
+
+
+def _with_balanced(
+    estimator: Estimator, ranked: Iterable[tuple[float, str, Row]], seed: int
+) -> Iterator[tuple[str, Row]]:
+    for _, name, row in ranked:
         yield name, row
         yield f"{name}, balanced", balance(estimator, row, BALANCE_STEPS, seed)
 

@@ -56,8 +56,7 @@ def stage_patterns(placer: Placer, order: Sequence[int]) -> Iterator[tuple[str, 
         stages = tuple(
             d for kind, back in word for d in (kinds[kind][::-1] if back else kinds[kind])
         )
-        # Stages of fewer than two blocks leave nothing to balance.
-        if stages in seen or (2 * len(stages) > len(placer.blocks) and len(word) > len(kinds)):
+        if stages in seen or (len(stages) > len(placer.blocks) and len(word) > len(kinds)):
             continue
         seen.add(stages)
         yield _name(word, [devices[kind[0]].kind for kind in kinds]), stages
