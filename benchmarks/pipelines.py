@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from benchmarks import mixture
 from benchmarks.cases import Case, Context, Outcome
 from benchmarks.pipeline_specs import Layout, Pipeline
 
@@ -63,7 +64,7 @@ def cases(data: Path | None) -> tuple[Case, ...]:
             found += _zero_bubble(data)
         else:
             found += _tables(family, data)
-    return tuple(found)
+    return (*found, *mixture.cases(data))
 
 
 def _nothing(context: Context) -> Outcome:

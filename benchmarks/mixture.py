@@ -1,0 +1,172 @@
+"""Family moe: DeepSeek-V3's shape at operator level, planned and beside hand-made schedules.
+
+Every pipeline device stands for one rank of a group that divides the experts (see
+``parplan.plugins.importers.expert_parallel``). A layer stays on one device; everything else, which
+layers go where and what runs when, is for the planner to find. The hand-made schedules stand under
+the same costs: 1F1B and ZB-H1 run the operators of a pass one after another, DualPipe's pairs run
+theirs side by side as soon as inputs and engines allow. DualPipe holds its parameters twice.
+
+Memory is not limited: with all layers, and without recomputation, none of the three would fit 80 GB
+at 4,096 tokens, so the peak of each is told instead.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from benchmarks.cases import Case, Context, Outcome
+from parplan.api import compare, load_registry
+from parplan.plans import Plan
+from parplan.reporting import summary
+
+HAND_MADE = ("1f1b", "zb-h1", "dualpipe")
+
+DEEPSEEK_V3: Mapping[str, Any] = {
+    "model_type": "deepseek_v3",
+    "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "moe_intermediate_size": 2048,
+    "num_hidden_layers": 61,
+    "num_attention_heads": 128,
+    "q_lora_rank": 1536,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 8,
+    "first_k_dense_replace": 3,
+    "vocab_size": 129280,
+    "max_position_embeddings": 163840,
+}
+"""The published config.json of DeepSeek-V3, as far as it is read."""
+
+NETWORK: Mapping[str, Any] = {
+    "bandwidth": 50e9,
+    "latency_s": 5e-6,
+    "copies": 4,
+    "dispatch": "fp8",
+    "combine": "bf16",
+}
+"""400 Gbit/s InfiniBand per rank; each token goes to at most 4 nodes, fp8 there and bf16 back
+(DeepSeek-V3, arXiv 2412.19437, sections 2.1.2, 3.2.2 and 3.3). The latency is assumed."""
+
+
+@frozen
+class Setup:
+    """A model cut down to some layers, on some devices, in groups of some ranks."""
+
+    layers: int
+    dense: int
+    devices: int
+    degree: int
+    microbatches: int
+
+    def spec(self, model: Path) -> str:
+        """Return the spec, with the model's configuration in a file."""
+        layers = [[f"layers.{i}.*"] for i in range(self.layers)]
+        device = {
+            "preset": "h100-sxm-80gb",
+            "count": self.devices,
+            "name": "d{}",
+            "node": "cluster",
+            "memory_bytes": "4 TB",
+        }
+        options = {
+            "sequence": 4096,
+            "granularity": "block",
+            "expert_parallel": {**NETWORK, "degree": self.degree},
+        }
+        return json.dumps(
+            {
+                "name": model.stem,
+                "model": {"kind": "huggingface", "file": str(model), "options": options},
+                "cluster": {"devices": [device], "intra": {"preset": "infiniband-ndr"}},
+                "workload": {"kind": "training", "microbatches": self.microbatches},
+                "constraints": [{"placement": {"together": layers}}],
+            }
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return DeepSeek-V3's configuration with these layers, and four experts per rank."""
+        return {
+            **DEEPSEEK_V3,
+            "num_hidden_layers": self.layers,
+            "first_k_dense_replace": self.dense,
+            "n_routed_experts": 4 * self.degree,
+        }
+
+
+SETUPS = {
+    "one-layer": Setup(1, 0, 1, 8, 4),
+    "4-stages-8-ranks": Setup(8, 0, 4, 8, 16),
+    "deepseek-v3-m32": Setup(61, 3, 16, 64, 32),
+    "deepseek-v3-m64": Setup(61, 3, 16, 64, 64),
+}
+LARGE_S = 300.0
+"""Time limit of the cases with all layers."""
+
+
+def cases(_: Path | None = None) -> tuple[Case, ...]:
+    """Return the cases of the family; it needs no public data."""
+    return tuple(
+        Case(
+            f"moe/{name}",
+            partial(mixture_case, name),
+            time_limit_s=LARGE_S if setup.layers > SETUPS["4-stages-8-ranks"].layers else 60.0,
+            short=setup.layers == 1,
+        )
+        for name, setup in SETUPS.items()
+    )
+
+
+def mixture_case(name: str, context: Context) -> Outcome:
+    """Compare the plan found with the hand-made schedules; the reference is the best of them."""
+    from parplan.spec import parse_spec
+
+    setup, registry = SETUPS[name], load_registry()
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / f"{name}.json"
+        model.write_text(json.dumps(setup.config()), encoding="utf-8")
+        found = compare(
+            parse_spec(setup.spec(model)),
+            schedules=HAND_MADE,
+            registry=registry,
+            time_limit_s=context.time_limit_s,
+        )
+    rows = [
+        {"schedule": entry.name, "split": entry.split, "note": entry.note}
+        | ({} if entry.plan is None else figures(entry.plan))
+        for entry in found.entries
+    ]
+    made = [row for row in rows[1:] if "makespan_s" in row]
+    best = min(made, key=lambda row: float(row["makespan_s"]), default=None)
+    return Outcome(
+        plan=found.plan,
+        registry=registry,
+        reference=None if best is None else float(best["makespan_s"]),
+        reference_source=None
+        if best is None
+        else f"best of {', '.join(HAND_MADE)}: {best['schedule']} on the {best['split']} split",
+        details={"schedules": rows, "device": "one rank of an expert-parallel group"},
+    )
+
+
+def figures(plan: Plan) -> dict[str, Any]:
+    """Return makespan, exposed communication and bubble (means over devices), and the peak."""
+    uses = summary(plan.schedule)
+    return {
+        "makespan_s": uses.makespan_s,
+        "exposed_communication_s": uses.exposed_s,
+        "exposed_share": uses.exposed_s / uses.makespan_s,
+        "bubble": uses.bubble,
+        "peak_bytes": max(device.peak_bytes for device in uses.devices),
+    }
