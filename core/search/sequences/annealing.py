@@ -10,7 +10,8 @@ import numpy as np
 from attrs import frozen
 
 from parplan.search.sequences.annealing_kernel import anneal_orders
-from parplan.search.sequences.kernel import FAR, Scratch, make_scratch, propagate
+from parplan.search.sequences.criteria import Criterion
+from parplan.search.sequences.kernel import FAR, Scratch, judge, make_scratch
 from parplan.search.sequences.machines import Machines, SequenceView
 from parplan.search.sequences.moves import Edits, make_edits
 from parplan.search.tables import Whole
@@ -31,14 +32,14 @@ class Found:
 
     Attributes
     ----------
-    makespan
-        In ticks.
+    figure
+        What the criterion makes small, in ticks.
     moves, evaluations
         How many moves were tried, and for how many of them times had to be computed.
     """
 
     order: Whole
-    makespan: int
+    figure: int
     moves: int
     evaluations: int
 
@@ -48,6 +49,7 @@ class Annealer:
     """A view made ready for annealing many times."""
 
     view: SequenceView
+    criterion: Criterion = Criterion.MAKESPAN
 
     @cached_property
     def _scratch(self) -> Scratch:
@@ -67,11 +69,21 @@ class Annealer:
         return float(durations[durations > 0].mean()) if durations.any() else 1.0
 
     def times(self, order: Whole) -> tuple[int, Whole]:
-        """Return makespan and start of each node; the makespan is negative in a deadlock."""
+        """Return the criterion's figure in ticks and the start of each node; -1 in a deadlock."""
         machines = self.view.machines
-        starts = np.zeros(len(machines.durations), dtype=np.int64)
-        none = np.int64(0)
-        return int(propagate(machines, self._scratch, order, starts, none, starts, FAR)), starts
+        starts, late = np.zeros((2, len(machines.durations)), dtype=np.int64)
+        figure = judge(
+            machines,
+            self._scratch,
+            order,
+            starts,
+            np.int64(-1),
+            starts,
+            late,
+            FAR,
+            np.int64(self.criterion),
+        )
+        return int(figure), starts if self.criterion is Criterion.MAKESPAN else late
 
     def run(
         self, order: Whole, seconds: float, seed: int, target: int = 0, heat: float = 1.0
@@ -83,7 +95,7 @@ class Annealer:
         seconds
             How long; the temperature falls geometrically over this time.
         target
-            Stop at a makespan this small, in ticks.
+            Stop at a figure this small, in ticks.
         heat
             Factor on the temperature: 1 from a rough start, less to go on from a good one.
         """
@@ -98,7 +110,7 @@ class Annealer:
             hot = self._temperature(1.0 - left / seconds, heat)
             cold = self._temperature(1.0 - max(left - SLICE_S, 0.0) / seconds, heat)
             reached = current.copy()
-            makespan, done, evaluated = anneal_orders(
+            figure, done, evaluated = anneal_orders(
                 self.view.machines,
                 self._scratch,
                 self._edits,
@@ -110,11 +122,12 @@ class Annealer:
                 hot,
                 cold,
                 np.int64(target),
+                np.int64(self.criterion),
             )
             moves += int(done)
             evaluations += int(evaluated)
-            if makespan < least:
-                least, best = int(makespan), reached
+            if figure < least:
+                least, best = int(figure), reached
             before, now = now, time.monotonic()
             rate = done / max(now - before, 1e-6)
         return Found(best, least, moves, evaluations)

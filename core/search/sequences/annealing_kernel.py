@@ -7,19 +7,21 @@ from typing import Any
 import numba
 import numpy as np
 
-from parplan.search.sequences.kernel import fits, propagate, set_places, start_held
+from parplan.search.sequences.kernel import FAR, fits, judge, set_places, start_held
 from parplan.search.sequences.moves import draw, draw_real, draw_step, insert_along, undo
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
-def critical_visits(
-    v: Any, order: Any, place: Any, starts: Any, makespan: Any, dice: Any, found: Any
-) -> Any:
+def critical_visits(v: Any, order: Any, place: Any, starts: Any, dice: Any, found: Any) -> Any:
     """Write the positions at which a critical path waits for a machine; return how many.
 
     The path is drawn at random among those there are.
     """
     nodes = len(v.durations)
+    makespan = np.int64(0)
+    for n in range(nodes):
+        if v.counted[n]:
+            makespan = max(makespan, starts[n] + v.durations[n])
     i = np.int64(-1)
     seen = 0
     for n in range(nodes):
@@ -120,6 +122,7 @@ def anneal_orders(
     hot: Any,
     cold: Any,
     target: Any,
+    criterion: Any,
 ) -> Any:
     """Anneal for so many moves; ``order`` becomes the last, ``best`` the best order.
 
@@ -128,11 +131,11 @@ def anneal_orders(
     hot, cold
         Temperature in ticks at the beginning and at the end; geometric in between.
     target
-        Stop at a makespan this small.
+        Stop at a figure this small.
 
     Returns
     -------
-    (makespan of ``best``, moves tried, orders evaluated)
+    (figure of ``best``, moves tried, orders evaluated)
     """
     nodes = len(v.durations)
     place = np.zeros(len(v.visit_machine), dtype=np.int64)
@@ -140,11 +143,12 @@ def anneal_orders(
     starts = np.zeros(nodes, dtype=np.int64)
     trial = np.zeros(nodes, dtype=np.int64)
     critical = np.zeros(nodes + 1, dtype=np.int64)
-    far = np.int64(2**61)
+    late = np.zeros(nodes, dtype=np.int64)
     settle(v, order, place, held)
-    makespan = propagate(v, scratch, order, trial, np.int64(0), starts, far)
+    nothing = np.int64(-1)
+    current = judge(v, scratch, order, trial, nothing, starts, late, FAR, criterion)
     best[:] = order
-    least = makespan
+    least = current
     count, age = 0, 0
     evaluated = 0
     temperature = hot
@@ -154,25 +158,26 @@ def anneal_orders(
         done += 1
         temperature *= cooling
         if age == 0:
-            count = critical_visits(v, order, place, starts, makespan, dice, critical)
+            count = critical_visits(v, order, place, starts, dice, critical)
         age = (age + 1) % 16
         if not _propose(v, edits, order, place, held, into_first, into, dice, critical, count):
             undo(v, edits, order, place, held)
             continue
-        begin = far
+        begin = FAR
         for n in range(edits.used[0]):
             for p in range(edits.low[n], edits.high[n]):
                 begin = min(begin, starts[order[p]])
-        allowed = makespan - temperature * np.log(draw_real(dice))
-        value = propagate(v, scratch, order, starts, begin, trial, np.int64(allowed))
+        allowed = current - temperature * np.log(draw_real(dice))
+        limit = np.int64(allowed)
+        value = judge(v, scratch, order, starts, begin, trial, late, limit, criterion)
         evaluated += 1
         if value < 0 or value > allowed:
             undo(v, edits, order, place, held)
             continue
         starts, trial = trial, starts
-        makespan = value
+        current = value
         age = 0
-        if makespan < least:
-            least = makespan
+        if value < least:
+            least = value
             best[:] = order
     return least, done, evaluated

@@ -172,7 +172,7 @@ def improve(
     left = seconds - (time.monotonic() - begun)
     heat = RETURNING if sequence.annealed else 1.0
     found = annealer.run(view.order(sequence.starts), left, seed, target, heat)
-    if not 0 <= found.makespan < sequence.makespan:
+    if not 0 <= found.figure < sequence.makespan:
         return sequence
     starts = view.starts(annealer.times(found.order)[1])
     return Sequenced(
@@ -180,7 +180,7 @@ def improve(
         sequence.split_weights,
         sequence.merged,
         starts,
-        found.makespan,
+        found.figure,
         annealed=True,
     )
 

@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from parplan.search.sequences.criteria import Criterion
 from parplan.search.sequences.machines import Machines
 from parplan.search.tables import Whole
 
 FAR = np.int64(2**61)
 """Later than any instant."""
+
+MAKESPAN = int(Criterion.MAKESPAN)
 
 DEADLOCK = -1
 """What ``propagate`` returns where the order waits for itself."""
@@ -28,7 +31,9 @@ BEYOND = -2
 class Scratch(NamedTuple):
     """Arrays that one evaluation after another uses; contents do not matter in between.
 
-    ``blocked_first[i]`` is the first machine that waits for node i, ``blocked_next`` the next.
+    ``sequence`` lists the nodes in an order in which they could be timed, but for those that were
+    kept. ``blocked_first[i]`` is the first machine that waits for node i, ``blocked_next`` the
+    next.
     """
 
     pointer: Whole
@@ -40,6 +45,7 @@ class Scratch(NamedTuple):
     blocked_next: Whole
     stack: Whole
     stacked: Whole
+    sequence: Whole
 
 
 def make_scratch(machines: Machines) -> Scratch:
@@ -59,6 +65,7 @@ def make_scratch(machines: Machines) -> Scratch:
         blocked_next=numbers(count),
         stack=numbers(count),
         stacked=numbers(count),
+        sequence=numbers(nodes),
     )
 
 
@@ -70,7 +77,7 @@ def propagate(v: Any, s: Any, order: Any, before: Any, begin: Any, starts: Any, 
     ----------
     before, begin
         Starts of an order that differs from this one only among nodes that start at ``begin`` or
-        later: those before that instant are kept. With ``begin = 0`` nothing is.
+        later: those before that instant are kept. With ``begin = -1`` nothing is.
     starts
         What is written; whole only if a makespan is returned.
     limit
@@ -78,6 +85,7 @@ def propagate(v: Any, s: Any, order: Any, before: Any, begin: Any, starts: Any, 
     """
     machines = len(v.first) - 1
     todo = 0
+    timed = 0
     makespan = np.int64(0)
     for i in range(len(v.durations)):
         s.blocked_first[i] = -1
@@ -160,7 +168,8 @@ def propagate(v: Any, s: Any, order: Any, before: Any, begin: Any, starts: Any, 
             if start + v.tails[i] > limit:
                 return BEYOND
             starts[i] = start
-            todo -= 1
+            s.sequence[timed] = i
+            timed += 1
             if v.counted[i] and start + v.durations[i] > makespan:
                 makespan = start + v.durations[i]
             for k in range(v.visit_first[i], v.visit_first[i + 1]):
@@ -190,9 +199,86 @@ def propagate(v: Any, s: Any, order: Any, before: Any, begin: Any, starts: Any, 
                     top += 1
                 other = s.blocked_next[other]
             s.blocked_first[i] = -1
-    if todo > 0:
+    if timed < todo:
         return DEADLOCK
     return makespan
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def judge(
+    v: Any,
+    s: Any,
+    order: Any,
+    before: Any,
+    begin: Any,
+    starts: Any,
+    late: Any,
+    limit: Any,
+    criterion: Any,
+) -> Any:
+    """Return the figure of an order by a criterion, ``DEADLOCK`` or ``BEYOND``.
+
+    Sets ``starts`` as ``propagate`` does and, for spans, ``late`` as ``longest_span`` does.
+    """
+    if criterion == MAKESPAN:
+        return propagate(v, s, order, before, begin, starts, limit)
+    makespan = propagate(v, s, order, before, np.int64(-1), starts, FAR)
+    return makespan if makespan < 0 else longest_span(v, s, starts, makespan, late)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def longest_span(v: Any, s: Any, starts: Any, makespan: Any, late: Any) -> Any:
+    """Start everything as late as the last ends allow; return the longest span of a machine.
+
+    Parameters
+    ----------
+    starts, makespan
+        What ``propagate`` has just found, with nothing kept.
+    late
+        What is written: the latest start of each node that leaves the end of the last task on
+        every machine where it is, and no transfer later than the makespan.
+    """
+    machines = len(v.first) - 1
+    nodes = len(v.durations)
+    longest = np.int64(0)
+    # Going backwards: the earliest start among later visits, and among those that run.
+    visited, running = s.opened, s.free
+    ends = s.left
+    for q in range(machines):
+        visited[q], running[q] = FAR, makespan
+        ends[q] = 0
+    for i in range(nodes):
+        for k in range(v.visit_first[i], v.visit_first[i + 1]):
+            if v.visit_runs[k] and v.counted[i]:
+                q = v.visit_machine[k]
+                ends[q] = max(ends[q], starts[i] + v.durations[i])
+    for i in range(nodes):
+        late[i] = makespan - v.durations[i]
+        for k in range(v.visit_first[i], v.visit_first[i + 1]):
+            if v.visit_runs[k] and v.counted[i]:
+                late[i] = min(late[i], ends[v.visit_machine[k]] - v.durations[i])
+    for n in range(nodes - 1, -1, -1):
+        i = s.sequence[n]
+        latest = late[i]
+        for k in range(v.visit_first[i], v.visit_first[i + 1]):
+            q = v.visit_machine[k]
+            latest = min(latest, visited[q])
+            if v.visit_runs[k]:
+                latest = min(latest, running[q] - v.durations[i])
+            if v.mixed[q] and gives(v, q, i):
+                latest = min(latest, visited[q] - v.durations[i])
+        late[i] = latest
+        for k in range(v.visit_first[i], v.visit_first[i + 1]):
+            q = v.visit_machine[k]
+            visited[q] = min(visited[q], latest)
+            if v.visit_runs[k]:
+                running[q] = latest
+                if v.counted[i]:
+                    longest = max(longest, ends[q] - latest)
+        for k in range(v.arc_first[i], v.arc_first[i + 1]):
+            early = v.arc_from[k]
+            late[early] = min(late[early], latest - v.arc_delay[k])
+    return longest
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +13,46 @@ from parplan.search.tables import Whole
 
 def earliest_starts(machines: Machines, order: Whole) -> Whole | None:
     """Return the earliest start of each node under an order; None if the order waits for itself."""
+    arcs = _arcs(machines, order)
+    starts = machines.releases.copy()
+    try:
+        for i in TopologicalSorter(arcs).static_order():
+            starts[i] = max(
+                [int(starts[i]), *(int(starts[before]) + d for before, d in arcs[i].items())]
+            )
+    except CycleError:
+        return None
+    return starts
+
+
+def latest_starts(machines: Machines, order: Whole, earliest: Whole) -> tuple[int, Whole]:
+    """Return the longest span of a machine, and the starts that make it so.
+
+    Everything starts as late as the end of the last task on every machine allows.
+    """
+    m = machines
+    makespan = makespan_of(m, earliest)
+    tasks = [
+        [i for i in order[a:b].tolist() if m.counted[i] and _runs(m, q, i)]
+        for q, (a, b) in enumerate(pairwise(m.first.tolist()))
+    ]
+    ends = [max((int(earliest[i] + m.durations[i]) for i in row), default=0) for row in tasks]
+    late = makespan - m.durations
+    for row, end in zip(tasks, ends, strict=True):
+        for i in row:
+            late[i] = min(late[i], end - m.durations[i])
+    arcs = _arcs(m, order)
+    for i in reversed(list(TopologicalSorter(arcs).static_order())):
+        for before, delay in arcs[i].items():
+            late[before] = min(late[before], late[i] - delay)
+    spans = [
+        end - min(int(late[i]) for i in row) for row, end in zip(tasks, ends, strict=True) if row
+    ]
+    return max(spans, default=0), late
+
+
+def _arcs(machines: Machines, order: Whole) -> dict[int, dict[int, int]]:
+    """Return for each node what it waits for, and how long after that starts."""
     m = machines
     arcs: dict[int, dict[int, int]] = {i: {} for i in range(len(m.durations))}
 
@@ -27,15 +68,7 @@ def earliest_starts(machines: Machines, order: Whole) -> Whole | None:
             for before in row[:place]:
                 ended = (_runs(m, q, i) and _runs(m, q, before)) or _gives(m, q, before)
                 wait(i, before, int(m.durations[before]) if ended else 0)
-    starts = m.releases.copy()
-    try:
-        for i in TopologicalSorter(arcs).static_order():
-            starts[i] = max(
-                [int(starts[i]), *(int(starts[before]) + d for before, d in arcs[i].items())]
-            )
-    except CycleError:
-        return None
-    return starts
+    return arcs
 
 
 def order_fits(machines: Machines, order: Whole) -> bool:

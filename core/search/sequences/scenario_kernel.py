@@ -36,7 +36,7 @@ def judge(v: Any, scratch: Any, order: Any, times: Any, weights: Any, starts: An
     lengths = np.empty(len(weights), dtype=np.float64)
     for s in range(len(weights)):
         take_scenario(v, times, s)
-        makespan = propagate(v, scratch, order, np.int64(-1), starts, FAR)
+        makespan = propagate(v, scratch, order, starts, np.int64(-1), starts, FAR)
         if makespan < 0:
             return -1.0
         lengths[s] = makespan
@@ -80,7 +80,7 @@ def anneal_by_scenarios(
         temperature *= cooling
         if age == 0:
             take_scenario(v, times, draw(dice, len(weights)))
-            makespan = propagate(v, scratch, order, np.int64(-1), starts, FAR)
+            makespan = propagate(v, scratch, order, starts, np.int64(-1), starts, FAR)
             count = critical_visits(v, order, place, starts, makespan, dice, critical)
         age = (age + 1) % 16
         if not _propose(v, edits, order, place, held, into_first, into, dice, critical, count):

@@ -16,13 +16,27 @@ from parplan.rules import Rules, make_rules
 from parplan.search.list_scheduler import Deadlock, ListScheduler
 from parplan.search.network import Network, build_network
 from parplan.search.sequences.annealing_kernel import settle
-from parplan.search.sequences.kernel import BEYOND, DEADLOCK, FAR, make_scratch, propagate
-from parplan.search.sequences.longest_path import earliest_starts, makespan_of, order_fits
+from parplan.search.sequences.kernel import (
+    BEYOND,
+    DEADLOCK,
+    FAR,
+    longest_span,
+    make_scratch,
+    propagate,
+)
+from parplan.search.sequences.longest_path import (
+    earliest_starts,
+    latest_starts,
+    makespan_of,
+    order_fits,
+)
 from parplan.search.sequences.machines import SequenceView, make_view
 from parplan.search.tables import Whole
 from tests.strategies import problems
 
 REGISTRY = load_registry(installed=False)
+NOTHING = np.int64(-1)
+"""Nothing is kept."""
 
 
 def _network(problem: Problem, seed: int) -> tuple[Network, Rules] | None:
@@ -70,18 +84,23 @@ def test_both_forms_agree_and_what_fits_breaks_no_rule(problem: Problem, seed: i
     held = np.zeros(machines.held_first[-1] + 1)
     starts, fresh = np.zeros((2, len(machines.durations)), dtype=np.int64)
     scratch = make_scratch(machines)
-    makespan = propagate(machines, scratch, order, fresh, np.int64(0), starts, FAR)
+    makespan = propagate(machines, scratch, order, fresh, NOTHING, starts, FAR)
     plain = earliest_starts(machines, order)
     if plain is None:
         assert makespan == DEADLOCK
         return
     assert starts.tolist() == plain.tolist()
     assert makespan == makespan_of(machines, plain)
+    span, late = latest_starts(machines, order, plain)
+    latest = np.zeros(len(machines.durations), dtype=np.int64)
+    assert longest_span(machines, scratch, starts, makespan, latest) == span
+    assert latest.tolist() == late.tolist()
     fits = order_fits(machines, order)
     assert settle(machines, order, place, held) == fits
     if fits:
-        violations = check_schedule(network.schedule(view.starts(starts).tolist()), rules)
-        assert not violations
+        for times in (starts, latest):
+            violations = check_schedule(network.schedule(view.starts(times).tolist()), rules)
+            assert not violations
     # An evaluation that keeps what came before a change, and one that gives up, agree with these.
     other = _shaken(view, order, random_)
     changed = [i for i, j in zip(order, other, strict=True) if i != j]
@@ -93,8 +112,7 @@ def test_both_forms_agree_and_what_fits_breaks_no_rule(problem: Problem, seed: i
     else:
         assert fresh.tolist() == wanted.tolist()
         limit = makespan_of(machines, wanted) - 1
-        none = np.int64(0)
-        gave_up = propagate(machines, scratch, other, fresh, none, starts, np.int64(limit))
+        gave_up = propagate(machines, scratch, other, fresh, NOTHING, starts, np.int64(limit))
         assert gave_up == BEYOND or gave_up > limit
         limit += 1
-        assert limit == propagate(machines, scratch, other, fresh, none, starts, np.int64(limit))
+        assert limit == propagate(machines, scratch, other, fresh, NOTHING, starts, np.int64(limit))
