@@ -126,16 +126,21 @@ def _cells(entry: Entry, found: EntryFigures | None, unit: str) -> tuple[str, ..
 
 
 def verdict(figures: ComparisonFigures) -> str:
-    """Return one sentence on how the plan stands beside the best hand-made schedule."""
-    best = figures.comparison.best_hand_made(figures.comparison.problem)
+    """Return a sentence per plan on how it stands beside the best hand-made schedule."""
+    searched = [e for e in figures.comparison.entries if e.plan is not None and not e.split]
+    return " ".join(_verdict(figures.comparison, e.name, e.plan) for e in searched if e.plan)
+
+
+def _verdict(comparison: Comparison, name: str, plan: Plan) -> str:
+    best = comparison.best_hand_made(plan.problem)
     if best is None or best.plan is None:
-        return "No hand-made schedule fits this problem."
-    ours, theirs = figures.comparison.plan.value, best.plan.value
+        return f"No hand-made schedule fits beside the {name}."
+    ours, theirs = plan.value, best.plan.value
     part = abs(theirs - ours) / abs(theirs) if theirs else 0.0
     named = f"the best hand-made schedule, {best.name} on the {best.split} split"
     if ours == theirs:
-        return f"The plan is as good as {named}."
-    return f"The plan is {percent_text(part)} better than {named}."
+        return f"The {name} is as good as {named}."
+    return f"The {name} is {percent_text(part)} better than {named}."
 
 
 def json_comparison(figures: ComparisonFigures, plan: PlanFigures) -> dict[str, Any]:

@@ -56,6 +56,18 @@ Order = Sequence[Pass | Fused]
 """What one device runs, first to last."""
 
 
+def renumbered(order: Order, microbatches: Sequence[int]) -> Order:
+    """Return an order in which microbatch k is called ``microbatches[k]``."""
+
+    def one(given: Pass) -> Pass:
+        return Pass(given.kind, given.stage, microbatches[given.microbatch])
+
+    return [
+        Fused(tuple(map(one, item.passes))) if isinstance(item, Fused) else one(item)
+        for item in order
+    ]
+
+
 def passes_of(order: Order) -> Iterator[Pass]:
     """Yield the passes of a device one by one, those of fused calls among them."""
     for item in order:

@@ -94,11 +94,11 @@ def recipes_of(registry: Registry, names: Sequence[str] = ()) -> list[Strategy]:
     InputError
         If a name is of no strategy, or of one that is no schedule.
     """
-    known = {
-        name: recipe
+    made = {
+        name: guarded(registry.get("strategies", name), "parplan_strategies", entry.value)
         for name, entry in registry.strategies.items()
-        if overrides(recipe := guarded(entry, "parplan_strategies", entry.value), "shape", Strategy)
     }
+    known = {name: one for name, one in made.items() if overrides(one, "shape", Strategy)}
     for name in names:
         if name not in known:
             registry.get("strategies", name)

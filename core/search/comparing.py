@@ -10,20 +10,37 @@ import attrs
 from parplan.checking import check_schedule
 from parplan.comparison import Comparison, Entry
 from parplan.contracts import Progress, Report, Strategy
+from parplan.errors import InfeasibleError, LimitError
 from parplan.options import SearchOptions
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registry
-from parplan.rules import Rules
-from parplan.search.baselines import Baseline, baselines, no_pipeline, recipes_of, title
+from parplan.rules import Rules, with_problem
+from parplan.search.baselines import (
+    MOST_CHUNKS,
+    Baseline,
+    baselines,
+    no_pipeline,
+    recipes_of,
+    title,
+)
 from parplan.search.blocks import find_blocks
 from parplan.search.incumbent import EQUAL, objective_value
 from parplan.search.infeasible import refute
 from parplan.search.orchestrator import BASELINE_SHARE, search
 from parplan.search.placement import Placer
+from parplan.search.recipes import fit
+from parplan.search.splits import device_orders
+from parplan.workload import in_turn
 
 SEARCHED = "plan"
 """Name of the entry that the search found."""
+
+SEARCHED_BOTH_WAYS = "plan in two directions"
+"""Name of the entry that the search found where microbatches may come from both ends."""
+
+TWO_COPIES = "two directions: two copies of the parameters"
+"""How the problem of schedules in two directions differs, in their notes."""
 
 
 def compare(
@@ -37,7 +54,9 @@ def compare(
     """Return the plan found beside every hand-made schedule, the best first.
 
     All stand under the same costs, memory rule and links, and each passed the check. The search
-    starts from the hand-made ones, so that its plan is never worse than they are.
+    starts from the hand-made ones, so that its plan is never worse than they are. Schedules in two
+    directions stand under a variant of the problem, in which the microbatches take turns; it is
+    planned too, in half of the time.
 
     Parameters
     ----------
@@ -53,17 +72,71 @@ def compare(
     ParplanError
         As ``search`` does, if there is no plan to compare with.
     """
-    started = time.monotonic()
     recipes = recipes_of(registry, schedules)
     refute(problem, rules)
     placer = Placer(problem, rules, find_blocks(problem, rules))
+    several = {r.name for r in recipes if _directions(placer, r) > problem.workload.group_count}
+    ones = [recipe for recipe in recipes if recipe.name not in several]
+    twos = [recipe for recipe in recipes if recipe.name in several]
+    share = options.time_limit_s / (2 if twos else 1)
+    limited = attrs.evolve(options, time_limit_s=share)
+    plan, entries = _planned(placer, ones, registry, limited, report)
+    first = [Entry(SEARCHED, "", plan)]
+    if twos:
+        variant = _in_directions(placer)
+        try:
+            other, more = _planned(variant, twos, registry, limited, report)
+        except (InfeasibleError, LimitError) as error:
+            first.append(Entry(SEARCHED_BOTH_WAYS, "", None, f"{TWO_COPIES}: {error}"))
+            more = [Entry(recipe.name, "", None, f"{TWO_COPIES}: no plan") for recipe in twos]
+        else:
+            first.append(Entry(SEARCHED_BOTH_WAYS, "", other, TWO_COPIES))
+            more = [_noted(entry, TWO_COPIES) for entry in more]
+        entries += more
+    entries.sort(key=lambda entry: _rank(entry, rules))
+    return Comparison(problem, (*first, *entries))
+
+
+def _directions(placer: Placer, recipe: Strategy) -> int:
+    """Return the number of placement groups that a recipe needs; 1 where it does not apply."""
+    for chunks in range(1, MOST_CHUNKS + 1):
+        try:
+            fitted = fit(placer, recipe, len(device_orders(placer)[0]), chunks)
+        except Exception:  # noqa: BLE001  # somebody's code: its row says later what it did
+            return 1
+        if fitted is not None:
+            return len(fitted.shape.placements)
+    return 1
+
+
+def _in_directions(placer: Placer) -> Placer:
+    """Return the problem in which every other microbatch may be placed in another way."""
+    problem = placer.problem
+    groups = in_turn(2, problem.workload.microbatches)
+    workload = attrs.evolve(problem.workload, groups=groups)
+    variant = attrs.evolve(problem, workload=workload)
+    return Placer(variant, with_problem(placer.rules, variant), placer.blocks)
+
+
+def _noted(entry: Entry, note: str) -> Entry:
+    """Return an entry whose note begins with how its problem differs."""
+    return attrs.evolve(entry, note="; ".join([note, *([entry.note] if entry.note else [])]))
+
+
+def _planned(
+    placer: Placer,
+    recipes: Sequence[Strategy],
+    registry: Registry,
+    options: SearchOptions,
+    report: Report | None,
+) -> tuple[Plan, list[Entry]]:
+    """Return the plan found for a problem from its hand-made schedules, and those."""
+    started = time.monotonic()
     made = _hand_made(placer, recipes, started, options, report)
     left = max(started + options.time_limit_s - time.monotonic(), 0.1 * options.time_limit_s)
     limited = attrs.evolve(options, time_limit_s=left)
-    plan = search(problem, rules, registry, limited, report, made)
-    entries = [_entry(placer, one, plan) for one in made]
-    entries.sort(key=lambda entry: _rank(entry, rules))
-    return Comparison(problem, (Entry(SEARCHED, "", plan), *entries))
+    plan = search(placer.problem, placer.rules, registry, limited, report, made)
+    return plan, [_entry(one, plan) for one in made]
 
 
 def _hand_made(
@@ -85,7 +158,7 @@ def _hand_made(
     return made
 
 
-def _entry(placer: Placer, one: Baseline, plan: Plan) -> Entry:
+def _entry(one: Baseline, plan: Plan) -> Entry:
     """Return a hand-made schedule with its values, and the bound that was found for the plan."""
     schedule = one.expand()
     if schedule is None or one.placer is None:

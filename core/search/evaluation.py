@@ -9,7 +9,16 @@ import numpy as np
 from attrs import frozen
 
 from parplan.contracts import Strategy
-from parplan.pipeline import Fused, Order, Pass, PassKind, PipelineShape, StageTimes, passes_of
+from parplan.pipeline import (
+    Fused,
+    Order,
+    Pass,
+    PassKind,
+    PipelineShape,
+    StageTimes,
+    passes_of,
+    renumbered,
+)
 from parplan.schedule import Schedule
 from parplan.search.coarsening import Coarse, coarsen
 from parplan.search.coupling import check_modes
@@ -188,13 +197,23 @@ def schedule_serially(prepared: Prepared) -> Candidate | None:
 
 
 def schedule_by_recipe(
-    prepared: Prepared, recipe: Strategy, shape: PipelineShape
+    prepared: Prepared,
+    recipe: Strategy,
+    shape: PipelineShape,
+    numbering: Sequence[int] = (),
 ) -> Candidate | None:
     """Return the schedule in which each device runs a recipe's passes, as soon as it can.
 
     None if the recipe deadlocks or does not fit memory.
+
+    Parameters
+    ----------
+    numbering
+        The problem's number of each of the shape's microbatches. Empty: they are the same.
     """
     orders = recipe.timed_orders(shape, stage_times(prepared, shape.stages))
+    if numbering:
+        orders = [renumbered(order, numbering) for order in orders]
     arcs = recipe_arcs(prepared, orders, fused=recipe.fused_backward)
     return _candidate(prepared, prepared.profile.heads.astype(float), arcs_of(arcs))
 

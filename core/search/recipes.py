@@ -18,6 +18,7 @@ from parplan.rules import with_problem
 from parplan.search.evaluation import Candidate, prepare, schedule_by_recipe
 from parplan.search.placement import Placement, Placer
 from parplan.search.splits import balanced_stages, shifted_cuts, uniform_stages
+from parplan.workload import Workload
 
 Stages = tuple[int, ...]
 """The stage of each block."""
@@ -37,6 +38,8 @@ class FittedRecipe:
         Of the problem that the recipe runs: that asked for, or a variant of it.
     note
         How a variant differs from the problem asked for; empty if it is no variant.
+    numbering
+        The problem's number of each microbatch of the shape; empty if they are the same.
     """
 
     recipe: Strategy
@@ -44,6 +47,7 @@ class FittedRecipe:
     shape: PipelineShape
     placer: Placer
     note: str = ""
+    numbering: tuple[int, ...] = ()
 
 
 @frozen(eq=False)
@@ -77,8 +81,7 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
         return None
     if shape.stages > len(placer.blocks):
         raise InputError(f"needs {shape.stages} stages; the model has {len(placer.blocks)} blocks")
-    if workload.groups and workload.groups != shape.groups:
-        raise InputError("the problem has placement groups of its own, and other ones")
+    numbering = _numbering(workload, shape.groups) if workload.groups else ()
     notes = []
     if workload.microbatches != problem.workload.microbatches:
         slices = workload.microbatches / problem.workload.microbatches
@@ -95,7 +98,29 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
         cut = workload.scales != problem.workload.scales
         tick_s = problem.tick_s / FINER if cut else problem.tick_s
         placer = _with_problem(placer, attrs.evolve(problem, workload=workload, tick_s=tick_s))
-    return FittedRecipe(recipe, chunks, shape, placer, "; ".join(notes))
+    return FittedRecipe(recipe, chunks, shape, placer, "; ".join(notes), numbering)
+
+
+def _numbering(workload: Workload, groups: Sequence[int]) -> tuple[int, ...]:
+    """Return a workload's number of each microbatch of a recipe, group by group; () if the same.
+
+    Raises
+    ------
+    InputError
+        If the groups differ in size, or microbatches that would change places are not alike.
+    """
+    if workload.groups == groups:
+        return ()
+    if sorted(workload.groups) != sorted(groups):
+        raise InputError("the problem has placement groups of its own, and other ones")
+    if len(set(workload.scales)) > 1 or len(set(workload.releases_s)) > 1:
+        raise InputError("takes the placement groups in another order; microbatches are not alike")
+    theirs = {group: iter(_members(workload.groups, group)) for group in set(groups)}
+    return tuple(next(theirs[group]) for group in groups)
+
+
+def _members(groups: Sequence[int], group: int) -> list[int]:
+    return [k for k, found in enumerate(groups) if found == group]
 
 
 def uniform(fitted: FittedRecipe) -> Stages:
@@ -144,7 +169,7 @@ def schedule(fitted: FittedRecipe, order: Sequence[int], stages: Stages) -> Reci
         prepared = prepare(placer, placement, stage_of_block=stages)
     except InfeasibleError as error:
         return str(error)
-    found = schedule_by_recipe(prepared, fitted.recipe, shape)
+    found = schedule_by_recipe(prepared, fitted.recipe, shape, fitted.numbering)
     return "does not fit memory" if found is None else RecipeSchedule(placer, found)
 
 

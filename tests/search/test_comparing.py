@@ -25,11 +25,15 @@ def compared(problem: Problem, registry: Registry, *names: str) -> Comparison:
 
 def test_plan_is_no_worse_than_any_hand_made_schedule(registry: Registry) -> None:
     comparison = compared(even_pipeline(8, 4, 8), registry)
-    values = [entry.plan.value for entry in comparison.entries if entry.plan is not None]
-    assert len(values) >= 7  # the plan, and GPipe, 1F1B and ZB-H1 on two splits each
-    assert comparison.plan.value == min(values)
-    assert values[1:] == sorted(values[1:])
-    assert comparison.best_hand_made(comparison.problem) is comparison.entries[1]
+    plans = [entry.plan for entry in comparison.entries if entry.plan is not None]
+    own = [plan.value for plan in plans if plan.problem == comparison.problem]
+    assert len(own) >= 7  # the plan, and GPipe, 1F1B and ZB-H1 on two splits each
+    assert comparison.plan.value == own[0] == min(own)
+    assert own[1:] == sorted(own[1:])
+    best = comparison.best_hand_made(comparison.problem)
+    assert best is not None
+    assert best.plan is not None
+    assert best.plan.value == own[1]
 
 
 def test_every_entry_passes_the_check_of_a_plan(registry: Registry) -> None:
@@ -50,7 +54,7 @@ def test_what_does_not_fit_keeps_its_row(registry: Registry) -> None:
 
 def test_what_does_not_apply_keeps_its_row(registry: Registry) -> None:
     few = compared(even_pipeline(4, 4, 2), registry, "1f1b")
-    assert few.entries[1].note == "does not apply to 4 devices and 2 microbatches"
+    assert few.entries[1].note == "needs at least as many microbatches as devices, 4"
     one = attrs.evolve(even_pipeline(4, 4, 2), workload=Workload(microbatches=1))
     assert {e.note for e in compared(one, registry).entries[1:]} == {
         "the problem has one microbatch only"
@@ -70,3 +74,32 @@ def test_plan_is_no_worse_by_another_objective(registry: Registry) -> None:
 def test_unknown_schedule_is_refused(registry: Registry) -> None:
     with pytest.raises(InputError, match="no strategy is named 'zb-h9'"):
         compared(even_pipeline(4, 4, 8), registry, "zb-h9")
+
+
+def test_two_directions_are_planned_too(registry: Registry) -> None:
+    comparison = compared(even_pipeline(4, 4, 8), registry, "1f1b", "dualpipe", "chimera")
+    rows = {(e.name, e.split): e for e in comparison.entries}
+    ours = rows["plan in two directions", ""]
+    assert ours.plan is not None
+    assert ours.plan.problem.workload.groups == (0, 1) * 4
+    assert check_plan(ours.plan, registry) == ()
+    for name in ("dualpipe", "chimera"):
+        for split in ("uniform", "best"):
+            entry = rows[name, split]
+            assert entry.plan is not None
+            assert entry.note == ours.note == "two directions: two copies of the parameters"
+            assert entry.plan.problem == ours.plan.problem
+            assert entry.plan.bound == ours.plan.bound
+            assert ours.plan.value <= entry.plan.value
+            assert check_plan(entry.plan, registry) == ()
+    assert rows["1f1b", "best"].plan is not None
+    assert rows["1f1b", "best"].note == ""
+
+
+def test_variants_say_so_and_have_no_bound(registry: Registry) -> None:
+    comparison = compared(even_pipeline(4, 4, 8), registry, "pipedream-2bw")
+    for entry in comparison.entries[1:]:
+        assert entry.plan is not None
+        assert "2 versions of the weights" in entry.note
+        assert entry.plan.bound is None
+        assert check_plan(entry.plan, registry) == ()

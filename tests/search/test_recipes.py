@@ -149,3 +149,30 @@ def test_a_recipe_that_cannot_be_fitted_says_why(registry: Registry) -> None:
     grouped = placer_of(even_pipeline(4, 4, 8, groups=(0, 1) * 4), registry)
     with pytest.raises(InputError, match="placement groups of its own"):
         fit(grouped, OneForwardOneBackward(), 4, 1)
+
+
+def test_a_problem_with_groups_of_its_own_numbers_the_microbatches(registry: Registry) -> None:
+    problem = even_pipeline(4, 4, 8)
+    in_turn = attrs.evolve(problem, workload=attrs.evolve(problem.workload, groups=(0, 1) * 4))
+    job = fitted(placer_of(in_turn, registry), DualPipe())
+    assert job.note == ""
+    assert job.numbering == (0, 2, 4, 6, 1, 3, 5, 7)
+    assert job.placer.problem is in_turn
+    halves = fitted(placer_of(problem, registry), DualPipe())
+    assert made(job).makespan == made(halves).makespan
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": (0, 1, 1, 1) * 2}, "placement groups of its own"),
+        ({"groups": (0, 1) * 4, "scales": (1.0, 2.0) * 4}, "microbatches are not alike"),
+    ],
+)
+def test_groups_that_do_not_match_are_refused(
+    change: dict[str, tuple[float, ...]], message: str, registry: Registry
+) -> None:
+    problem = even_pipeline(4, 4, 8)
+    other = attrs.evolve(problem, workload=attrs.evolve(problem.workload, **change))
+    with pytest.raises(InputError, match=message):
+        fit(placer_of(other, registry), DualPipe(), 4, 1)
