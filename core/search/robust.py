@@ -18,7 +18,7 @@ from parplan.search.network import build_network
 from parplan.search.placement import Placer
 from parplan.search.sequences.annealing import Annealer, followers
 from parplan.search.sequences.kernel import make_scratch
-from parplan.search.sequences.machines import SequenceView, make_view
+from parplan.search.sequences.machines import Machines, SequenceView, make_view
 from parplan.search.sequences.moves import make_edits
 from parplan.search.tables import Real, Whole
 from parplan.simulation.criterion import ScenarioCriterion
@@ -74,14 +74,14 @@ def improved_by_scenarios(
     starts = [c for c in ranked if len(c.prepared.network) <= MOST_ACTIVITIES][:STARTS]
     for number, start in enumerate(starts):
         until = time.monotonic() + (deadline - time.monotonic()) / (len(starts) - number)
-        searched = _Searched.of(placer, start, criterion)
+        searched = ScenarioOrders.of(placer, start, criterion)
         found = None if searched is None else searched.improved(start, until, seed + number)
         if found is not None:
             yield found
 
 
 @frozen(eq=False)
-class _Searched:
+class ScenarioOrders:
     """A placement's orders with the times of every scenario.
 
     Attributes
@@ -98,7 +98,7 @@ class _Searched:
     @classmethod
     def of(
         cls, placer: Placer, candidate: Candidate, criterion: ScenarioCriterion
-    ) -> _Searched | None:
+    ) -> ScenarioOrders | None:
         """Return what to search for a candidate; None where orders cannot say all of it."""
         prepared = candidate.prepared
         view = make_view(prepared.network, prepared.scheduler.tables)
@@ -109,20 +109,32 @@ class _Searched:
         nodes = _whole(durations[view.activities])
         return cls(view, nodes, _whole(_arc_delays(view, factors)), criterion.weights)
 
-    def improved(self, start: Candidate, until: float, seed: int) -> Candidate | None:
-        """Return a candidate with a better statistic; None if there was none to be found."""
-        from parplan.search.sequences.scenario_kernel import anneal_by_scenarios, judge
+    def judge(self, order: Whole) -> float:
+        """Return the statistic of an order in ticks; negative in a deadlock."""
+        from parplan.search.sequences.scenario_kernel import judge
 
+        v = self._machines()
+        starts = np.full(len(v.durations), -1, dtype=np.int64)
+        times = (self.durations, self.delays)
+        return float(judge(v, make_scratch(v), order, times, self.weights, starts)) / FINENESS
+
+    def _machines(self) -> Machines:
+        """Return machines that may take the times of one scenario after another."""
         machines = self.view.machines
-        v = machines._replace(
+        return machines._replace(
             durations=machines.durations.copy(),
             arc_delay=machines.arc_delay.copy(),
             releases=machines.releases * FINENESS,
         )
+
+    def improved(self, start: Candidate, until: float, seed: int) -> Candidate | None:
+        """Return a candidate with a better statistic; None if there was none to be found."""
+        from parplan.search.sequences.scenario_kernel import anneal_by_scenarios
+
+        v = self._machines()
         tools = (make_scratch(v), make_edits(v), *followers(v))
         order, times = self.view.order(start.starts), (self.durations, self.delays)
-        trial = np.full(len(v.durations), -1, dtype=np.int64)
-        begun = judge(v, tools[0], order, times, self.weights, trial)
+        begun = self.judge(order) * FINENESS
         best, least = order.copy(), begun
         dice = np.random.SeedSequence(seed).generate_state(1, np.uint64) | np.uint64(1)
         scale = float(self.durations[self.durations > 0].mean())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import attrs
 import numpy as np
 import pytest
@@ -17,7 +19,13 @@ from parplan.search.blocks import find_blocks
 from parplan.search.evaluation import Candidate, Finisher, prepare, schedule_by_rule
 from parplan.search.improvement import rule_portfolio
 from parplan.search.placement import Placer
-from parplan.search.robust import improved_by_scenarios, nearly_shortest
+from parplan.search.robust import (
+    FINENESS,
+    ScenarioOrders,
+    improved_by_scenarios,
+    nearly_shortest,
+)
+from parplan.search.sequences.longest_path import earliest_starts, makespan_of
 from parplan.simulation.criterion import ScenarioCriterion
 from parplan.simulation.noise import Noise
 from parplan.simulation.scenarios import Scenarios
@@ -61,9 +69,26 @@ def test_weights_give_the_quantile_of_numpy(part: float, count: int) -> None:
     assert ScenarioCriterion(scenarios).statistic(lengths) == pytest.approx(lengths.mean())
 
 
-def test_changed_orders_are_better_by_the_objective(registry: Registry) -> None:
-    import time
+def test_an_order_is_judged_as_longest_paths_and_replays_say(registry: Registry) -> None:
+    placer = placer_of(pipeline(), registry)
+    criterion = criterion_of(placer.rules)
+    for candidate in nearly_shortest(candidates(placer)):
+        orders = ScenarioOrders.of(placer, candidate, criterion)
+        assert orders is not None
+        order = orders.view.order(candidate.starts)
+        plain = []
+        for durations, delays in zip(orders.durations, orders.delays, strict=True):
+            machines = orders.view.machines._replace(durations=durations, arc_delay=delays)
+            starts = earliest_starts(machines, order)
+            assert starts is not None
+            plain.append(makespan_of(machines, starts) / FINENESS)
+        judged = orders.judge(order)
+        assert judged == pytest.approx(criterion.statistic(np.array(plain)), rel=1e-12)
+        schedule = Finisher(placer).expand(candidate)
+        assert judged == pytest.approx(criterion.value(schedule, placer.rules), rel=1e-3)
 
+
+def test_changed_orders_are_better_by_the_objective(registry: Registry) -> None:
     placer = placer_of(pipeline(), registry)
     objective, criterion = placer.rules.objectives[0], criterion_of(placer.rules)
     start = max(nearly_shortest(candidates(placer)), key=lambda c: c.makespan)
