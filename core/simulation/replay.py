@@ -54,7 +54,8 @@ def replay_plainly(orders: Orders, factors: Real) -> Real:
 
 def makespans(orders: Orders, starts: Real, factors: Real) -> Real:
     """Return the end of the last task in ticks, in each scenario."""
-    return task_ends(orders, starts, factors).max(axis=0)
+    last: Real = task_ends(orders, starts, factors).max(axis=0)
+    return last
 
 
 def task_ends(orders: Orders, starts: Real, factors: Real) -> Real:

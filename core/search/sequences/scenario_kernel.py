@@ -80,8 +80,8 @@ def anneal_by_scenarios(
         temperature *= cooling
         if age == 0:
             take_scenario(v, times, draw(dice, len(weights)))
-            makespan = propagate(v, scratch, order, starts, np.int64(-1), starts, FAR)
-            count = critical_visits(v, order, place, starts, makespan, dice, critical)
+            propagate(v, scratch, order, starts, np.int64(-1), starts, FAR)
+            count = critical_visits(v, order, place, starts, dice, critical)
         age = (age + 1) % 16
         if not _propose(v, edits, order, place, held, into_first, into, dice, critical, count):
             undo(v, edits, order, place, held)
