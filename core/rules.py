@@ -181,7 +181,7 @@ def with_problem(rules: Rules, problem: Problem) -> Rules:
     return attrs.evolve(found, objectives=tuple(o.with_rules(found) for o in rules.objectives))
 
 
-def guarded(entry: Registered[object], hook: str, call: Callable[[], T]) -> T:
+def guarded(entry: Registered[Any], hook: str, call: Callable[[], T]) -> T:
     """Run a plugin's code; whatever it raises (SystemExit too) becomes a PluginError."""
     try:
         return call()

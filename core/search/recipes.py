@@ -89,9 +89,10 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
     if shape.groups and not workload.groups:
         workload = attrs.evolve(workload, groups=shape.groups)
         notes.append(f"keeps {len(shape.placements)} copies of the parameters")
-    versions = max(recipe.weight_versions(shape), default=1)
-    if versions > 1:
-        notes.append(f"keeps up to {versions} versions of the weights")
+    versions = recipe.weight_versions(shape)
+    if max(versions) > 1:
+        most = f"up to {max(versions)}" if len(set(versions)) > 1 else f"{versions[0]}"
+        notes.append(f"keeps {most} versions of the weights")
     if not recipe.flushes:
         notes.append("never flushes, and is drawn from its start")
     if workload != problem.workload:
@@ -163,7 +164,7 @@ def schedule(fitted: FittedRecipe, order: Sequence[int], stages: Stages) -> Reci
         return "some block cannot run on its device"
     try:
         versions = fitted.recipe.weight_versions(shape)
-        if max(versions, default=1) > 1:
+        if max(versions) > 1:
             variant = _with_versions(placer, [versions[stage] for stage in stages])
             placer = _with_problem(placer, variant)
         prepared = prepare(placer, placement, stage_of_block=stages)
