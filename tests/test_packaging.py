@@ -167,6 +167,16 @@ def test_importing_parplan_takes_no_solver_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_a_search_that_needs_no_model_does_without_pyomo() -> None:
+    """Pyomo, and what it makes others load, doubles the time of a short search."""
+    code = (
+        "import sys, parplan.api, parplan.search.orchestrator; parplan.api.load_registry(); "
+        "print([n for n in ('pyomo', 'ortools', 'scipy.stats') if n in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
 def test_every_public_name_survives_importing_every_submodule() -> None:
     code = f"""
 import importlib, parplan

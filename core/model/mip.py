@@ -13,10 +13,10 @@ from typing import Any
 
 from attrs import frozen
 
+from parplan.collector import collector_paused
 from parplan.errors import SolverError
 from parplan.model.blocks import Definition, RuleBlock, Value
 from parplan.model.choices import total
-from parplan.model.collection import no_collection
 from parplan.model.guards import component
 from parplan.model.terms import (
     AtMostOne,
@@ -61,7 +61,7 @@ def lowered(model: Any) -> Iterator[Lowered]:
     lowering = _Lowering(model)
     try:
         lowering.check_size()
-        with no_collection():
+        with collector_paused():
             lowering.lower()
         yield Lowered(lowering.block, lowering.definitions)
     finally:

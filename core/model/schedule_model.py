@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pyomo.environ as pyo
 from attrs import field, frozen
 
+from parplan.collector import collector_paused
 from parplan.declarations import Order, TimeLag
 from parplan.errors import InputError
 from parplan.model.assignment_model import AssignmentModel as AssignmentModel
 from parplan.model.choices import Assignment
 from parplan.model.clock import Clock, Rounding
-from parplan.model.collection import no_collection
 from parplan.model.cp_bridge import bridge
 from parplan.model.demands import Demands
 from parplan.model.guards import check_guards
@@ -86,7 +86,7 @@ class ScheduleModel(RuleModel):
     ) -> None:
         super().__init__(rules, assignment)
         self.options = options or ModelOptions()
-        with no_collection():
+        with collector_paused():
             self._build()
 
     def _build(self) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 
 from parplan.contracts import Capability, SolveOptions, Solver, Termination
 from parplan.errors import InfeasibleError
-from parplan.model.assignment_model import AssignmentModel
 from parplan.options import SearchOptions
 from parplan.plans import Bound
 from parplan.rules import Rules
@@ -53,6 +52,8 @@ def bilevel(
     Bounds go to the incumbent. The loop ends when the upper model offers nothing below the
     incumbent, offers the same again, or at ``until`` (on ``time.monotonic``'s clock).
     """
+    from parplan.model.assignment_model import AssignmentModel  # loads Pyomo: takes a second
+
     rules, tick_s = placer.rules, placer.problem.tick_s
     model = AssignmentModel(rules)
     seen: set[tuple[int, ...]] = set()

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import attrs
 from attrs import frozen
@@ -25,7 +26,6 @@ from parplan.contracts import (
 from parplan.declarations import TimeLag
 from parplan.errors import InfeasibleError, InputError, PluginError, SolverError
 from parplan.model.clock import Rounding
-from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
 from parplan.plans import Bound
 from parplan.problem import STEP, Problem
@@ -34,6 +34,9 @@ from parplan.rules import Rules
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import TRY_S, explain
 from parplan.ticks import ticks_up
+
+if TYPE_CHECKING:
+    from parplan.model.schedule_model import ScheduleModel
 
 MOST_INTERVALS = 3000
 """Largest model, in intervals, that is handed to a solver in one piece."""
@@ -279,6 +282,11 @@ class _Stage:
             raise SolverError(message, solver=self.solver.name) from error
 
     def _build(self, rounding: Rounding) -> ScheduleModel:
+        from parplan.model.schedule_model import (  # loads Pyomo: a second
+            ModelOptions,
+            ScheduleModel,
+        )
+
         horizon = None
         schedule = self.incumbent.schedule
         if schedule is not None and self.rules.objectives[0].name == "makespan":

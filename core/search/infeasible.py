@@ -10,7 +10,6 @@ import attrs
 from parplan.contracts import SolveOptions, Solver, Termination
 from parplan.declarations import Resource
 from parplan.errors import InfeasibleError
-from parplan.model.schedule_model import ScheduleModel
 from parplan.problem import Alternative, Problem
 from parplan.rules import Declared, Rules
 from parplan.search.coupling import refute_edges
@@ -171,6 +170,8 @@ def _only(rules: Rules, names: Sequence[str]) -> Rules:
 
 def _is_feasible(rules: Rules, solver: Solver, workers: int, seconds: float) -> bool | None:
     """Return whether a schedule exists; None if the solver cannot tell in time."""
+    from parplan.model.schedule_model import ScheduleModel  # loads Pyomo, which takes a second
+
     try:
         model = ScheduleModel(rules)
     except InfeasibleError:

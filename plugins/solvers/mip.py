@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
 
@@ -21,10 +21,10 @@ from parplan.contracts import (
     Termination,
 )
 from parplan.errors import ParplanError
-from parplan.model.extraction import reader
-from parplan.model.mip import NAME as LOWERING
-from parplan.model.mip import Lowered, lowered
 from parplan.plugins.solvers.interfaces import Adapter, Appsi, Contrib, Found, Legacy, SizeLimit
+
+if TYPE_CHECKING:  # Pyomo takes a second to load: only what lowers a model does so
+    from parplan.model.mip import Lowered
 
 LEAST_TIME_S = 0.1
 PROBE_S = 30.0
@@ -181,6 +181,8 @@ def solve_here(
     name: str,
 ) -> Answer:
     """Return a MIP solver's answer, found in this process."""
+    from parplan.model.mip import lowered
+
     begun = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside Pyomo's interfaces are not ours
@@ -223,6 +225,8 @@ def _solve_lowered(
 
 def _answer(model: Any, found: Found, blank: Answer, begun: float) -> Answer:
     import pyomo.environ as pyo
+
+    from parplan.model.mip import NAME as LOWERING
 
     values: dict[str, float] = {}
     if found.solved:
@@ -286,6 +290,8 @@ def _limited(adapter: Adapter) -> bool:
 def _start(model: Any, low: Lowered, warm_start: Mapping[str, float] | None) -> bool:
     """Put a start on the variables; return whether it is complete."""
     import pyomo.environ as pyo
+
+    from parplan.model.extraction import reader
 
     if not warm_start:
         return False
