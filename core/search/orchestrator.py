@@ -32,7 +32,7 @@ from parplan.search.baselines import (
 )
 from parplan.search.bilevel import bilevel, can_assign
 from parplan.search.blocks import find_blocks
-from parplan.search.bounds import combinatorial_bounds
+from parplan.search.bounds import combinatorial_bounds, machine_bounds
 from parplan.search.evaluation import Candidate, Finisher
 from parplan.search.heuristics import first_candidates
 from parplan.search.incumbent import Incumbent
@@ -46,11 +46,18 @@ from parplan.simulation.criterion import ScenarioCriterion
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
 
+BOUND_SHARE = 0.15
+"""Part of the time left that a bound which grows with time may use."""
+
 ASSIGNMENT_SHARE = 0.1
 """Part of the time limit for the loop of upper model, list schedules and cuts."""
 
-SEQUENCE_SHARE = 0.25
-"""Part of the time limit for the search on sequences, where a solver has the rest."""
+SEQUENCE_SHARE = 0.5
+"""Part of the time limit for the search on sequences, at most, where a solver has the rest."""
+
+SECOND_OF_SEQUENCES = 100
+"""Activities that are worth a second of that search before a solver; it grows with their square:
+a solver alone does well on few and badly on many."""
 
 PLACEMENT_SHARE = 0.4
 """Part of the time left for the search on placements, where sequences have the rest."""
@@ -171,8 +178,13 @@ def _search(
             else:
                 # They are there already: a plan is never worse than what it was given.
                 _baselines(placer, incumbent, candidates, hand_made, math.inf, notes)
-    if engine.exact and candidates and incumbent.gap > options.gap:
-        until = min(deadline, time.monotonic() + SEQUENCE_SHARE * limit)
+    if is_makespan(problem) and incumbent.gap > options.gap:
+        with _contained("exact machines", incumbent):
+            _raise_bound(rules, incumbent, _share(deadline, BOUND_SHARE))
+    if engine.exact and candidates and incumbent.gap > options.gap and is_makespan(problem):
+        size = max(len(c.prepared.network) for c in candidates)
+        seconds = min(SEQUENCE_SHARE * limit, (size / SECOND_OF_SEQUENCES) ** 2)
+        until = min(deadline, time.monotonic() + seconds)
         with _contained("sequence search", incumbent):
             _sequence(placer, candidates, registry, options, incumbent, until)
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
@@ -206,6 +218,15 @@ def _contained(stage: str, incumbent: Incumbent) -> Iterator[None]:
         if incumbent.schedule is None or isinstance(error, PluginError | InputError):
             raise
         incumbent.fail(stage, f"ended by {type(error).__name__}: {error}")
+
+
+def _raise_bound(rules: Rules, incumbent: Incumbent, until: float) -> None:
+    """Raise the bound of the problem while there is time."""
+    known = incumbent.bound
+    target = None if incumbent.schedule is None else incumbent.values[0]
+    if known is not None:
+        for bound in machine_bounds(rules.problem, rules, None, known.value, target, until):
+            incumbent.add_bounds([bound])
 
 
 def _assign(

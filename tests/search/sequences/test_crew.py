@@ -1,0 +1,75 @@
+"""The search on sequences finds what is known to be best, and memory does not stop it."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+import pytest
+
+from parplan.problem import Problem
+from parplan.registry import Registry
+from parplan.rules import make_rules
+from parplan.search.blocks import find_blocks
+from parplan.search.evaluation import Candidate, prepare
+from parplan.search.improvement import best_candidate, rule_portfolio
+from parplan.search.placement import Placer
+from parplan.search.sequences.annealing import Annealer
+from parplan.search.sequences.crew import schedule_by_shares, searched_by_sequences
+from parplan.search.sequences.criteria import Criterion
+from parplan.search.sequences.machines import make_view
+from parplan.workload import Workload
+from tests.search.pipelines import even_pipeline
+
+
+def _mirrored(devices: int, microbatches: int, memory: int) -> Problem:
+    """Two directions of an even pipeline, microbatches in turn."""
+    problem = even_pipeline(devices, devices, microbatches, memory=memory)
+    groups = tuple(k % 2 for k in range(microbatches))
+    return attrs.evolve(problem, workload=Workload(microbatches=microbatches, groups=groups))
+
+
+def _searched(problem: Problem, registry: Registry, target: int, seconds: float) -> Candidate:
+    rules = make_rules(problem, registry)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    stages = tuple(range(len(problem.cluster.devices)))
+    prepared = prepare(placer, (stages, stages[::-1]))
+    first = best_candidate(prepared, rule_portfolio()[:3]) or schedule_by_shares(prepared)
+    assert first is not None
+    until = time.monotonic() + seconds
+    found = [first, *searched_by_sequences(placer, [first], None, 1, until, 0, target)]
+    return min(found, key=lambda c: c.makespan)
+
+
+@pytest.mark.parametrize(
+    ("devices", "microbatches", "memory", "best"),
+    # The bound: 3m + p/2 - 1.
+    [(4, 10, 5, 31), (6, 12, 7, 38), (8, 20, 9, 63)],
+)
+def test_two_directions_meet_the_bound(
+    devices: int, microbatches: int, memory: int, best: int, registry: Registry
+) -> None:
+    problem = _mirrored(devices, microbatches, memory)
+    assert _searched(problem, registry, best, 20.0).makespan == best
+
+
+def test_shares_fit_wherever_one_microbatch_of_each_chain_does(registry: Registry) -> None:
+    problem = _mirrored(6, 12, 2)
+    rules = make_rules(problem, registry)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    stages = tuple(range(6))
+    assert schedule_by_shares(prepare(placer, (stages, stages[::-1]))) is not None
+
+
+def test_no_stage_idles_within_its_span_where_memory_allows(registry: Registry) -> None:
+    # ZB-H2: with memory for 2p - 1 microbatches the longest span is the work, 3m.
+    problem = even_pipeline(4, 4, 8, memory=7)
+    rules = make_rules(problem, registry)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    prepared = prepare(placer, (tuple(range(4)),))
+    start = best_candidate(prepared, rule_portfolio())
+    view = make_view(prepared.network, prepared.scheduler.tables)
+    assert start is not None
+    assert view is not None
+    annealer = Annealer(view, Criterion.LONGEST_SPAN)
+    assert annealer.run(view.order(start.starts), 20.0, 0, target=24).figure == 24
