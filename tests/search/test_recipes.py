@@ -118,6 +118,13 @@ def test_slices_are_microbatches_of_their_own(registry: Registry) -> None:
     assert seconds == pytest.approx(wanted, rel=0.005)
 
 
+def test_one_slice_of_a_whole_microbatch_is_no_variant(registry: Registry) -> None:
+    # Times in finer ticks would be those of another problem.
+    placer = placer_of(even_pipeline(1, 1, 2), registry)
+    job = fitted(placer, TeraPipe())
+    assert (job.note, job.placer.problem) == ("", placer.problem)
+
+
 def test_stages_that_follow_one_another_may_share_a_device(registry: Registry) -> None:
     placer = placer_of(even_pipeline(16, 4, 8), registry)
     job = fitted(placer, ZeroBubbleV(), 2)
