@@ -76,8 +76,6 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
     """
     problem = placer.problem
     workload = recipe.workload(problem.workload, devices)
-    if _scales(workload) == _scales(problem.workload):  # cut into whole ones
-        workload = attrs.evolve(workload, scales=problem.workload.scales)
     shape = recipe.shape(devices, workload.microbatches, chunks)
     if shape is None:
         return None
@@ -88,6 +86,8 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
     if workload.microbatches != problem.workload.microbatches:
         slices = workload.microbatches / problem.workload.microbatches
         notes.append(f"cuts every microbatch into {slices:g} slices")
+    elif workload.scales != problem.workload.scales:
+        notes.append("gives microbatches times of its own")
     if shape.groups and not workload.groups:
         workload = attrs.evolve(workload, groups=shape.groups)
         notes.append(f"keeps {len(shape.placements)} copies of the parameters")
@@ -102,10 +102,6 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
         tick_s = problem.tick_s / FINER if cut else problem.tick_s
         placer = _with_problem(placer, attrs.evolve(problem, workload=workload, tick_s=tick_s))
     return FittedRecipe(recipe, chunks, shape, placer, "; ".join(notes), numbering)
-
-
-def _scales(workload: Workload) -> tuple[float, ...]:
-    return tuple(workload.scale(k) for k in range(workload.microbatches))
 
 
 def _numbering(workload: Workload, groups: Sequence[int]) -> tuple[int, ...]:
