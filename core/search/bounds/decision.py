@@ -9,6 +9,7 @@ schedule stays one if each start is put back to such a multiple.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +107,9 @@ def _add_machine(
         [model.new_fixed_size_interval_var(starts[x], length, "") for x in some]
         for some, length in zip(tasks, ticks, strict=True)
     ]
+    for some, length in zip(tasks, ticks, strict=True):
+        for x, y in pairwise(some):
+            model.add(starts[y] >= starts[x] + length)
     model.add_no_overlap([interval for some in running for interval in some])
     for room in machine.rooms:
         holds = matched(machine, room)
@@ -119,8 +123,9 @@ def _add_machine(
                 intervals.append(model.new_interval_var(starts[x], length, end, ""))
                 amounts.append(math.floor(hold.amount))
         for some, amount in zip(running, room.running.tolist(), strict=True):
-            intervals += some
-            amounts += [math.floor(amount)] * len(some)
+            if amount >= 1:
+                intervals += some
+                amounts += [math.floor(amount)] * len(some)
         model.add_cumulative(intervals, amounts, math.ceil(room.capacity))
 
 
