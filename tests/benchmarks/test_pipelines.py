@@ -103,7 +103,9 @@ def test_spans_have_their_own_objective_and_reference(suite: dict[str, Case]) ->
 
 
 def test_families_without_their_tables_are_listed(tmp_path: Path) -> None:
-    rows = list(run_suite("pipelines", Selection(data=tmp_path, plans=tmp_path / "plans")))
+    # Cases that need no table have names of their own.
+    selection = Selection("*/[*]", data=tmp_path, plans=tmp_path / "plans")
+    rows = list(run_suite("pipelines", selection))
     assert {row["status"] for row in rows} == {"not run"}
     assert sorted(row["case"] for row in rows) == [
         f"{family}/*" for family in ("dualpipe", "extra", "free", "scale", "tight", "zero-bubble")
