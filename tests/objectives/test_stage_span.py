@@ -27,7 +27,7 @@ def test_the_span_of_a_device_counts_its_tasks_and_no_transfer() -> None:
 
 
 def test_a_stage_may_end_before_another_has_ended() -> None:
-    """Two stages, three microbatches: 3 (F + B + W) on each device though the makespan is longer."""
+    """Two stages, three microbatches: 3 (F + B + W) per device, though the makespan is longer."""
     problem = even_pipeline(2, 2, 3)
     pins = Rule("placement", {"pin": {"stages.0": ("g0",), "stages.1": ("g1",)}})
     problem = attrs.evolve(

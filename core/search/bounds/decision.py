@@ -122,10 +122,10 @@ def _add_machine(
                 end = starts[y] + ticks[hold.last]
                 intervals.append(model.new_interval_var(starts[x], length, end, ""))
                 amounts.append(math.floor(hold.amount))
-        for some, amount in zip(running, room.running.tolist(), strict=True):
+        for runs, amount in zip(running, room.running.tolist(), strict=True):
             if amount >= 1:
-                intervals += some
-                amounts += [math.floor(amount)] * len(some)
+                intervals += runs
+                amounts += [math.floor(amount)] * len(runs)
         model.add_cumulative(intervals, amounts, math.ceil(room.capacity))
 
 

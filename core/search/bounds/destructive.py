@@ -58,6 +58,7 @@ def refuted_makespans(
             if known is not None:
                 break
             yield (low := end + 1)
+        assert known is not None  # the loop ends no other way
         for value in _bisected(streams, low, known, 2, shrink, spend):
             yield (low := value)
         if shaving:

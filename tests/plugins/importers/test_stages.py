@@ -114,7 +114,12 @@ def test_faults_in_options_name_the_option(options: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("text", "options", "line", "message"),
     [
-        ("forward_s,backward_s\n1,2\n1,x\n", {}, 3, "stage 1: backward_s: 'x' is no time; write e.g. '1.5 ms'"),
+        (
+            "forward_s,backward_s\n1,2\n1,x\n",
+            {},
+            3,
+            "stage 1: backward_s: 'x' is no time; write e.g. '1.5 ms'",
+        ),
         ("forward_s,backward_s\n1,2,3\n", {}, 2, "more than the 2 cells of the header"),
         ("forward_s,backward_s\n1,\n", {}, 2, "stage 0: backward_s: is missing"),
         ("forward_s,backwards\n1,2\n", {}, 2, "did you mean 'backward_s'"),
