@@ -189,7 +189,7 @@ def _best(
             starts.append((order, found))
     if not starts:
         return note
-    order, start = min(starts, key=lambda entry: entry[1].makespan)
+    order, start = min(starts, key=lambda entry: entry[1].figure)
 
     def step(current: RecipeSchedule, random_: random.Random) -> RecipeSchedule | None:
         stages = near(tuple(current.candidate.prepared.stage_of_block), random_)

@@ -34,6 +34,7 @@ from parplan.search.priorities import (
     window_arcs,
 )
 from parplan.search.tables import Real, Whole
+from parplan.search.ways import Ways
 
 
 @frozen(eq=False)
@@ -51,6 +52,7 @@ class Prepared:
     """
 
     placement: Placement
+    ways: Ways
     split_weights: bool
     coarse: Coarse
     network: Network
@@ -70,11 +72,16 @@ class Candidate:
     makespan: int
     rule: PriorityRule | None = None
 
+    @property
+    def figure(self) -> int:
+        """What the search makes small, in ticks."""
+        return self.makespan
+
 
 def prepare(
     placer: Placer,
     placement: Placement,
-    modes: Mapping[int, int] | None = None,
+    ways: Ways = (),
     *,
     split_weights: bool = False,
     stage_of_block: Sequence[int] = (),
@@ -83,6 +90,8 @@ def prepare(
 
     Parameters
     ----------
+    ways
+        The way of each of the placer's coupled operators; empty: the first of each.
     stage_of_block
         Stage of each block, where stages that follow one another may share a device. Empty: every
         run of blocks on the same devices is a stage.
@@ -93,7 +102,7 @@ def prepare(
         If parameters or one task alone do not fit, a route is missing or modes do not couple.
     """
     problem = placer.problem
-    assignment = placer.assignment(placement, modes)
+    assignment = placer.assignment(placement, ways)
     check_modes(problem, assignment, placer.fragile)  # merging hides modes
     stage_of_block = stage_of_block or [
         c for c, chunk in enumerate(placer.chunks(placement)) for _ in chunk
@@ -109,7 +118,9 @@ def prepare(
         coarse = coarsen(problem, placer.rules, assignment, parts)
     if coarse is None:
         coarse = _as_it_is(placer, assignment)
-    return _made_ready(coarse, placement, block_of, stage_of_block, split_weights=split_weights)
+    return _made_ready(
+        coarse, placement, ways, block_of, stage_of_block, split_weights=split_weights
+    )
 
 
 def _apart(part: Sequence[int], stages: Sequence[int]) -> list[list[int]]:
@@ -131,12 +142,13 @@ def prepare_assignment(placer: Placer, assignment: Mapping[tuple[int, int], int]
     check_modes(placer.problem, assignment, placer.fragile)
     coarse = _as_it_is(placer, assignment)
     blocks = range(len(placer.blocks))
-    return _made_ready(coarse, (), placer.blocks.block_of, blocks, split_weights=False)
+    return _made_ready(coarse, (), (), placer.blocks.block_of, blocks, split_weights=False)
 
 
 def _made_ready(
     coarse: Coarse,
     placement: Placement,
+    ways: Ways,
     block_of: Sequence[int],
     stage_of_block: Sequence[int],
     *,
@@ -148,6 +160,7 @@ def _made_ready(
     shared = profile(network)
     return Prepared(
         placement,
+        ways,
         split_weights,
         coarse,
         network,

@@ -15,6 +15,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.errors import InfeasibleError
+from parplan.search.economy import near_ways
 from parplan.search.evaluation import (
     Candidate,
     Prepared,
@@ -25,6 +26,7 @@ from parplan.search.evaluation import (
 from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule
 from parplan.search.splits import shifted_cuts
+from parplan.search.ways import Ways
 
 EAGER = 1e6
 """An offset of this many periods makes a kind always first (minus) or always last (plus)."""
@@ -39,6 +41,10 @@ RULE_SHARE = 0.98
 """Part of the steps that change the rule and leave the placement, which costs a hundredth of a new
 one: both get about as much time."""
 
+WAYS_SHARE = 0.5
+"""Part of the other steps that change the ways of a device and leave the placement, if there is a
+choice of ways."""
+
 RULES_PER_PLACEMENT = 12
 """Rules that a new placement is tried with: all of them cost less than making it ready."""
 
@@ -50,6 +56,7 @@ class State:
     placement: Placement
     rule: PriorityRule
     split_weights: bool = False
+    ways: Ways = ()
 
 
 def rule_portfolio() -> list[PriorityRule]:
@@ -80,15 +87,16 @@ def deepest_first() -> list[PriorityRule]:
 
 
 def best_candidate(prepared: Prepared, rules: Sequence[PriorityRule]) -> Candidate | None:
-    """Return the shortest schedule that any of the rules gives; None if all run into deadlocks."""
+    """Return the best schedule that any of the rules gives; None if all run into deadlocks."""
     found = [c for rule in rules if (c := schedule_by_rule(prepared, rule)) is not None]
-    return min(found, key=lambda c: c.makespan, default=None)
+    return min(found, key=lambda c: c.figure, default=None)
 
 
 def evaluate(
     placer: Placer,
     placement: Placement,
     rules: Sequence[PriorityRule],
+    ways: Ways = (),
     *,
     serial: bool = False,
     split_weights: bool = False,
@@ -98,7 +106,7 @@ def evaluate(
     ``serial`` falls back to one microbatch after another where every rule deadlocks.
     """
     try:
-        prepared = prepare(placer, placement, split_weights=split_weights)
+        prepared = prepare(placer, placement, ways, split_weights=split_weights)
     except InfeasibleError:
         return None
     found = best_candidate(prepared, rules)
@@ -168,15 +176,15 @@ def _near_everywhere(rule: PriorityRule, random_: random.Random) -> PriorityRule
     )
 
 
-class Timed(Protocol):
-    """Something with a makespan, in ticks."""
+class Figured(Protocol):
+    """Something with a figure to be made small, in ticks."""
 
     @property
-    def makespan(self) -> int:
-        """The end of the last task."""
+    def figure(self) -> int:
+        """What the search makes small."""
 
 
-T = TypeVar("T", bound=Timed)
+T = TypeVar("T", bound=Figured)
 
 
 def anneal(
@@ -195,12 +203,12 @@ def anneal(
     deadline
         On ``time.monotonic``'s clock.
     target
-        Stop at a makespan this small (a proven bound, in ticks).
+        Stop at a figure this small (a proven bound, in ticks).
     """
     random_ = random.Random(seed)
     current = best = start
     begin, failures = time.monotonic(), 0
-    while best.makespan > target and (now := time.monotonic()) < deadline:
+    while best.figure > target and (now := time.monotonic()) < deadline:
         found = step(current, random_)
         if found is None:
             failures += 1
@@ -209,28 +217,33 @@ def anneal(
             continue
         failures = 0
         left = (deadline - now) / max(deadline - begin, 1e-9)
-        temperature = TEMPERATURE * left * left * best.makespan
-        worse = found.makespan - current.makespan
+        temperature = TEMPERATURE * left * left * best.figure
+        worse = found.figure - current.figure
         if worse <= 0 or random_.random() < math.exp(-worse / max(temperature, 1e-9)):
             current = found
-        if found.makespan < best.makespan:
+        if found.figure < best.figure:
             best = found
     return best
 
 
 def step_anywhere(placer: Placer, current: Candidate, random_: random.Random) -> Candidate | None:
-    """Return a candidate with another rule, or another placement under the same or another."""
+    """Return a candidate with another rule, or another placement or other ways under either."""
     rule = current.rule or PriorityRule()
     if random_.random() < RULE_SHARE:
         return schedule_by_rule(
             current.prepared, near_rule(rule, len(current.prepared.stages), random_)
         )
-    placement = near_placement(placer, current.prepared.placement, random_)
-    if placement is None:
+    placement: Placement | None = current.prepared.placement
+    ways: Ways | None = current.prepared.ways
+    if placer.coupled and random_.random() < WAYS_SHARE:
+        ways = near_ways(placer, current.prepared.placement, current.prepared.ways, random_)
+    else:
+        placement = near_placement(placer, current.prepared.placement, random_)
+    if placement is None or ways is None:
         return None
     stages = len(current.prepared.stages)
     rules = [rule, *(near_rule(rule, stages, random_) for _ in range(RULES_PER_PLACEMENT))]
-    return evaluate(placer, placement, rules, split_weights=current.prepared.split_weights)
+    return evaluate(placer, placement, rules, ways, split_weights=current.prepared.split_weights)
 
 
 def state_of(candidate: Candidate) -> State:
@@ -239,12 +252,15 @@ def state_of(candidate: Candidate) -> State:
         candidate.prepared.placement,
         candidate.rule or PriorityRule(),
         candidate.prepared.split_weights,
+        candidate.prepared.ways,
     )
 
 
 def candidate_of(placer: Placer, state: State) -> Candidate | None:
     """Return the candidate that a state stands for."""
-    return evaluate(placer, state.placement, [state.rule], split_weights=state.split_weights)
+    return evaluate(
+        placer, state.placement, [state.rule], state.ways, split_weights=state.split_weights
+    )
 
 
 def improve(placer: Placer, state: State, seconds: float, seed: int, target: int) -> State:
@@ -255,9 +271,9 @@ def improve(placer: Placer, state: State, seconds: float, seed: int, target: int
     deadline = time.monotonic() + seconds
     if random.Random(seed).random() < 0.5:
         other = evaluate(
-            placer, state.placement, [state.rule], split_weights=not state.split_weights
+            placer, state.placement, [state.rule], state.ways, split_weights=not state.split_weights
         )
-        if other is not None and other.makespan < start.makespan:
+        if other is not None and other.figure < start.figure:
             start = other
     # Every new placement makes tens of thousands of small objects: without this, the collector
     # would walk the whole problem again and again.

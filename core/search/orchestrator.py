@@ -165,7 +165,7 @@ def _search(
     with _contained("first schedules", incumbent):
         for name, candidate in first_candidates(placer, incumbent.started + first_share * limit):
             candidates.append(candidate)
-            if candidate.makespan == min(c.makespan for c in candidates):
+            if candidate.figure == min(c.figure for c in candidates):
                 incumbent.offer(Finisher(placer).finish(candidate), name)
     with _contained("bounds", incumbent):
         incumbent.add_bounds(first_bounds(problem, rules))

@@ -14,6 +14,8 @@ from parplan.search.blocks import Blocks
 from parplan.search.coarsening import can_merge, named_operators
 from parplan.search.coupling import fragile_edges
 from parplan.search.network import Assignment
+from parplan.search.savings import Saving, find_savings
+from parplan.search.ways import Coupled, Ways, chosen_modes, find_coupled
 
 Row = tuple[int, ...]
 """The device index of each block, for one placement group."""
@@ -162,26 +164,38 @@ class Placer:
                 saved[self.blocks.block_of[producer]] += tensor.bytes
         return tuple(saved)
 
-    def assignment(
-        self, placement: Placement, modes: Mapping[int, int] | None = None
-    ) -> Assignment:
+    @cached_property
+    def coupled(self) -> tuple[Coupled, ...]:
+        """The operators that have a choice of modes, as far as these depend on each other."""
+        return find_coupled(self.problem, self.rules)
+
+    @cached_property
+    def savings(self) -> tuple[Saving, ...]:
+        """Ways of ``coupled`` that save memory, the most bytes per tick lost first."""
+        return find_savings(self.problem, self.coupled)
+
+    def assignment(self, placement: Placement, ways: Ways = ()) -> Assignment:
         """Return the alternative of each (operator, group).
 
         Parameters
         ----------
         placement
             A device of ``devices_of`` for each group and block.
-        modes
-            Which of a block's modes to take (0 is the first); absent blocks take the first.
+        ways
+            The way of each of ``coupled``; a device that lacks a mode takes its first. Empty: the
+            first of each.
         """
+        modes = chosen_modes(self.coupled, ways)
+        alternatives = self.problem.alternatives
         found: dict[tuple[int, int], int] = {}
         for g, row in enumerate(placement):
             for block, device in enumerate(row):
-                wanted = (modes or {}).get(block, 0)
                 for o in self.blocks.members[block]:
                     once = self.problem.microbatches_of(o).start == STEP
                     rows = self.choices[g][o][placement[0][block] if once else device]
-                    found[o, g] = rows[min(wanted, len(rows) - 1)]
+                    wanted = modes.get(o)
+                    fitting = (row for row in rows if alternatives[o][row].mode == wanted)
+                    found[o, g] = rows[0] if wanted is None else next(fitting, rows[0])
         return found
 
     @cached_property

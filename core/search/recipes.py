@@ -58,9 +58,9 @@ class RecipeSchedule:
     candidate: Candidate
 
     @property
-    def makespan(self) -> int:
-        """The end of the last task, in ticks."""
-        return self.candidate.makespan
+    def figure(self) -> int:
+        """What the search makes small, in ticks."""
+        return self.candidate.figure
 
 
 def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRecipe | None:

@@ -48,9 +48,9 @@ HOT, COLD = 0.05, 0.002
 
 def nearly_shortest(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates to be compared, the shortest first, each schedule once."""
-    least = min(c.makespan for c in candidates)
+    least = min(c.figure for c in candidates)
     found: dict[object, Candidate] = {}
-    for candidate in sorted(candidates, key=lambda c: c.makespan):
+    for candidate in sorted(candidates, key=lambda c: c.figure):
         if candidate.makespan <= NEAR * least:
             key = (candidate.prepared.placement, candidate.starts.tobytes())
             found.setdefault(key, candidate)
@@ -153,8 +153,8 @@ class ScenarioOrders:
             moves = max(int(rate * min(SLICE_S, until - time.monotonic())), 20)
         if not 0 <= least < begun:
             return None
-        makespan, nodes = Annealer(self.view).times(best)
-        return Candidate(start.prepared, self.view.starts(nodes), makespan)
+        figure, nodes = Annealer(self.view).times(best)
+        return Candidate(start.prepared, self.view.starts(nodes), figure)
 
 
 def _factors(placer: Placer, candidate: Candidate, criterion: ScenarioCriterion) -> Real:

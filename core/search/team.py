@@ -44,8 +44,8 @@ def improved_by_team(
         Runs at the same time.
     """
     crew = _distinct(starts)[:APPLICANTS]
-    best, turn = crew[0].makespan, 0
-    while crew[0].makespan > target and (left := deadline - time.monotonic()) > 0.05:
+    best, turn = crew[0].figure, 0
+    while crew[0].figure > target and (left := deadline - time.monotonic()) > 0.05:
         if turn == 0 and len(crew) > workers:
             chosen, seconds = crew, min(TRIAL_S, 0.3 * left * workers / len(crew))
         else:
@@ -57,8 +57,8 @@ def improved_by_team(
         turn += len(chosen)
         found = [candidate_of(placer, state) for state in states]
         crew = _distinct([*crew, *(c for c in found if c is not None)])[:CREW]
-        if crew[0].makespan < best:
-            best = crew[0].makespan
+        if crew[0].figure < best:
+            best = crew[0].figure
             yield crew[0]
 
 
@@ -83,8 +83,8 @@ def _run(
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates by makespan, one for each placement."""
+    """Return candidates by their figures, one for each placement."""
     found: dict[object, Candidate] = {}
-    for candidate in sorted(candidates, key=lambda c: c.makespan):
+    for candidate in sorted(candidates, key=lambda c: c.figure):
         found.setdefault(candidate.prepared.placement, candidate)
     return list(found.values())

@@ -64,7 +64,7 @@ class Sequenced:
     split_weights: bool
     merged: bool
     starts: Whole
-    makespan: int
+    figure: int
     annealed: bool = False
 
 
@@ -91,10 +91,10 @@ def searched_by_sequences(
     crew: list[Sequenced] = []
     for candidate in starting_sequences(placer, candidates):
         crew.append(sequenced(candidate))
-        if candidate.makespan < min(c.makespan for c in candidates):
+        if candidate.figure < min(c.figure for c in candidates):
             yield candidate
-    crew.sort(key=lambda s: s.makespan)
-    best = min((s.makespan for s in crew), default=0)
+    crew.sort(key=lambda s: s.figure)
+    best = min((s.figure for s in crew), default=0)
     waiting, turn = list(crew), 0
     while crew and best > target and (left := deadline - time.monotonic()) > 0.05:
         chosen = waiting[:workers] or [crew[(turn + t) % len(crew)] for t in range(workers)]
@@ -104,10 +104,10 @@ def searched_by_sequences(
         seconds = min(ROUND_S * size, share)
         found = _run(placer, chosen, executor, seconds, seed + turn, target)
         turn += len(chosen)
-        crew = sorted([*(c for c in crew if c not in chosen), *found], key=lambda s: s.makespan)
+        crew = sorted([*(c for c in crew if c not in chosen), *found], key=lambda s: s.figure)
         crew = crew[:CREW]
-        if crew[0].makespan < best:
-            best = crew[0].makespan
+        if crew[0].figure < best:
+            best = crew[0].figure
             yield candidate_of(placer, crew[0])
 
 
@@ -133,7 +133,7 @@ def _run(
 def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
     """Yield the best candidates of a few placements, and the best under shares of each."""
     seen: set[object] = set()
-    for candidate in sorted(candidates, key=lambda c: c.makespan):
+    for candidate in sorted(candidates, key=lambda c: c.figure):
         prepared = candidate.prepared
         if prepared.placement in seen or len(prepared.network) > MOST_ACTIVITIES:
             continue
@@ -156,7 +156,7 @@ def schedule_by_shares(prepared: Prepared) -> Candidate | None:
             if not isinstance(starts, Deadlock):
                 makespan = prepared.scheduler.makespan(starts)
                 found.append(Candidate(prepared, starts, makespan))
-    return min(found, key=lambda c: c.makespan, default=None)
+    return min(found, key=lambda c: c.figure, default=None)
 
 
 def improve(
@@ -172,7 +172,7 @@ def improve(
     left = seconds - (time.monotonic() - begun)
     heat = RETURNING if sequence.annealed else 1.0
     found = annealer.run(view.order(sequence.starts), left, seed, target, heat)
-    if not 0 <= found.figure < sequence.makespan:
+    if not 0 <= found.figure < sequence.figure:
         return sequence
     starts = view.starts(annealer.times(found.order)[1])
     return Sequenced(
@@ -189,13 +189,13 @@ def sequenced(candidate: Candidate) -> Sequenced:
     """Return what a candidate of a placement is to the workers."""
     prepared = candidate.prepared
     return Sequenced(
-        prepared.placement, prepared.split_weights, True, candidate.starts, candidate.makespan
+        prepared.placement, prepared.split_weights, True, candidate.starts, candidate.figure
     )
 
 
 def candidate_of(placer: Placer, sequence: Sequenced) -> Candidate:
     """Return the candidate that a sequence stands for."""
-    return Candidate(_prepared(placer, sequence), sequence.starts, sequence.makespan)
+    return Candidate(_prepared(placer, sequence), sequence.starts, sequence.figure)
 
 
 def _prepared(placer: Placer, sequence: Sequenced) -> Prepared:

@@ -1,0 +1,173 @@
+"""Memory against time: which operators run in ways that keep less from forward to backward.
+
+A way that saves memory costs time, so the one that saves the most bytes per tick lost goes first,
+device by device, until what is under way at once fits. How much is under way is for the schedule
+to decide; so several amounts are offered, and list schedules say which is worth it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from parplan.search.placement import Placement, Placer
+from parplan.search.savings import Saving
+from parplan.search.ways import Ways
+
+AHEAD = (1.0, 1.5, 2.0, math.inf)
+"""How many times the microbatches that an unhindered pipeline has under way there is to be room
+for; infinity saves all that can be saved."""
+
+T = TypeVar("T")
+
+
+def economies(placer: Placer, placement: Placement) -> Iterator[Ways]:
+    """Yield different ways for a placement: none saved, then room for more and more microbatches.
+
+    Each device saves no more than it must, by an estimate of what it has under way.
+    """
+    seen: set[Ways] = {()}
+    yield ()
+    if not placer.savings:
+        return
+    under_way = _under_way(placer, placement)
+    for ahead in AHEAD:
+        ways = _roomy(placer, placement, [ahead * count for count in under_way])
+        if any(ways) and ways not in seen:
+            seen.add(ways)
+            yield ways
+
+
+def _under_way(placer: Placer, placement: Placement) -> list[float]:
+    """Return how many microbatches are between forward and backward of each block, unhindered.
+
+    Blocks follow one another as in a chain; a microbatch is away from a block for as long as it and
+    those after it take, and one microbatch is begun in each period of the busiest device.
+    """
+    row = placement[0]
+    loads = [own[device] for own, device in zip(placer.loads[0], row, strict=True)]
+    busy: dict[int, float] = {}
+    for device, load in zip(row, loads, strict=True):
+        busy[device] = busy.get(device, 0.0) + load
+    period = max(max(busy.values()), 1.0)
+    counts, stay = [0.0] * len(row), 0.0
+    for block in reversed(range(len(row))):
+        stay += loads[block]
+        counts[block] = max(stay / period, 1.0)
+    return counts
+
+
+def _roomy(placer: Placer, placement: Placement, under_way: Sequence[float]) -> Ways:
+    """Return the ways under which each device has room for so many microbatches of its blocks."""
+    problem = placer.problem
+    count = problem.workload.microbatches
+    held = [count if number >= count else math.ceil(number - 1e-9) for number in under_way]
+    row, homes = placement[0], _home_blocks(placer)
+    missing: dict[int, float] = {}
+    for block, device in enumerate(row):
+        usable = problem.cluster.devices[device].usable_bytes
+        missing.setdefault(device, -math.inf if usable is None else -usable)
+        missing[device] += placer.parameter_bytes[block] + held[block] * placer.saved_bytes[block]
+    everything = all(math.isinf(number) for number in under_way)
+    taken: dict[int, Saving] = {}
+    for one in placer.savings:
+        block = homes[one.coupled]
+        device = row[block]
+        before = taken.get(one.coupled)
+        more = one.saved - (before.saved if before is not None else 0)
+        if more > 0 and (missing[device] > 0 or everything):
+            taken[one.coupled] = one
+            missing[device] -= held[block] * more
+    return _ways_of(placer, taken.values())
+
+
+def _home_blocks(placer: Placer) -> list[int]:
+    """Return the block that the first member of each coupled operators is in."""
+    return [placer.blocks.block_of[coupled.members[0]] for coupled in placer.coupled]
+
+
+def _ways_of(placer: Placer, taken: Iterable[Saving]) -> Ways:
+    """Return the ways in which these savings are made, and no others."""
+    ways = [0] * len(placer.coupled)
+    for one in taken:
+        ways[one.coupled] = one.way
+    return tuple(ways)
+
+
+def least_savings(
+    placer: Placer, placement: Placement, attempt: Callable[[Ways], T | None]
+) -> T | None:
+    """Return what an attempt gives with few savings: None if it fails with all of them.
+
+    The best savings of each device are made, the same part of them everywhere; then as many fewer
+    on each device as it can spare, one device after the other. The number of attempts is about
+    (devices + 1) x log2(savings of a device).
+
+    Parameters
+    ----------
+    attempt
+        Returns a result for ways that fit, and None for those that do not.
+    """
+    rows: dict[int, list[Saving]] = {}
+    homes = _home_blocks(placer)
+    for one in placer.savings:
+        rows.setdefault(placement[0][homes[one.coupled]], []).append(one)
+
+    def tried(counts: Mapping[int, int]) -> T | None:
+        return attempt(_ways_of(placer, _best(rows, counts)))
+
+    most = max((len(row) for row in rows.values()), default=0)
+    found = tried({device: len(row) for device, row in rows.items()}) if most else None
+    if found is None:
+        return None
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        result = tried({d: math.ceil(len(row) * middle / most) for d, row in rows.items()})
+        low, high = (low, middle) if result is not None else (middle, high)
+        found = result or found
+    counts = {d: math.ceil(len(row) * high / most) for d, row in rows.items()}
+    for device in rows:
+        low, high = -1, counts[device]
+        while high - low > 1:
+            middle = (low + high) // 2
+            result = tried({**counts, device: middle})
+            low, high = (low, middle) if result is not None else (middle, high)
+            found = result or found
+        counts[device] = high
+    return found
+
+
+def _best(rows: Mapping[int, Sequence[Saving]], counts: Mapping[int, int]) -> Iterator[Saving]:
+    """Yield the first savings of each device, for coupled operators the one that saves the most."""
+    for device, row in rows.items():
+        yield from sorted(row[: counts[device]], key=lambda s: s.saved)
+
+
+def near_ways(
+    placer: Placer, placement: Placement, ways: Ways, random_: random.Random
+) -> Ways | None:
+    """Return ways near by: on one device the next best saving is made, or the last one is not.
+
+    None where no operators have a choice.
+    """
+    if not placer.coupled:
+        return None
+    current = list(ways or (0,) * len(placer.coupled))
+    hosts = [placement[0][block] for block in _home_blocks(placer)]
+    device = random_.choice(hosts)
+    here = [s for s in placer.savings if hosts[s.coupled] == device]
+    made = [s for s in here if current[s.coupled] == s.way]
+    free = [s for s in here if current[s.coupled] == 0]
+    which = random_.random()
+    if made and which < 0.4:
+        current[made[-1].coupled] = 0
+    elif free and which < 0.8:
+        current[free[0].coupled] = free[0].way
+    else:
+        number = random_.choice([n for n, host in enumerate(hosts) if host == device])
+        current[number] = random_.randrange(len(placer.coupled[number].ways))
+    found = tuple(current)
+    return None if found == ways else found
