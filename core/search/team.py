@@ -83,8 +83,9 @@ def _run(
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates by their figures, one for each placement."""
+    """Return candidates by their figures, one for each placement and ways."""
     found: dict[object, Candidate] = {}
     for candidate in sorted(candidates, key=lambda c: c.figure):
-        found.setdefault(candidate.prepared.placement, candidate)
+        choice = (candidate.prepared.placement, candidate.prepared.ways)
+        found.setdefault(choice, candidate)
     return list(found.values())

@@ -18,6 +18,7 @@ from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.machines import make_view
 from parplan.search.sequences.shares import share_windows
 from parplan.search.tables import Whole
+from parplan.search.ways import Ways
 
 MOST_ACTIVITIES = 20_000
 """Largest network, in activities, that is searched by sequences."""
@@ -58,6 +59,8 @@ class Sequenced:
         Of each activity of the placement's network, in ticks.
     annealed
         Whether it comes from an annealing.
+    ways
+        The way of each of the placer's coupled operators.
     """
 
     placement: Placement
@@ -66,6 +69,7 @@ class Sequenced:
     starts: Whole
     figure: int
     annealed: bool = False
+    ways: Ways = ()
 
 
 def searched_by_sequences(
@@ -131,15 +135,16 @@ def _run(
 
 
 def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-    """Yield the best candidates of a few placements, and the best under shares of each."""
+    """Yield the best candidates of a few placements and ways, and the best under shares of each."""
     seen: set[object] = set()
     for candidate in sorted(candidates, key=lambda c: c.figure):
         prepared = candidate.prepared
-        if prepared.placement in seen or len(prepared.network) > MOST_ACTIVITIES:
+        choice = (prepared.placement, prepared.ways)
+        if choice in seen or len(prepared.network) > MOST_ACTIVITIES:
             continue
         if len(seen) == PLACEMENTS:
             return
-        seen.add(prepared.placement)
+        seen.add(choice)
         yield candidate
         shared = schedule_by_shares(prepared)
         if shared is not None:
@@ -182,6 +187,7 @@ def improve(
         starts,
         found.figure,
         annealed=True,
+        ways=sequence.ways,
     )
 
 
@@ -189,7 +195,12 @@ def sequenced(candidate: Candidate) -> Sequenced:
     """Return what a candidate of a placement is to the workers."""
     prepared = candidate.prepared
     return Sequenced(
-        prepared.placement, prepared.split_weights, True, candidate.starts, candidate.figure
+        prepared.placement,
+        prepared.split_weights,
+        True,
+        candidate.starts,
+        candidate.figure,
+        ways=prepared.ways,
     )
 
 
@@ -199,6 +210,7 @@ def candidate_of(placer: Placer, sequence: Sequenced) -> Candidate:
 
 
 def _prepared(placer: Placer, sequence: Sequenced) -> Prepared:
+    placement, ways = sequence.placement, sequence.ways
     if sequence.merged:
-        return prepare(placer, sequence.placement, split_weights=sequence.split_weights)
-    return prepare_assignment(placer, placer.assignment(sequence.placement))
+        return prepare(placer, placement, ways, split_weights=sequence.split_weights)
+    return prepare_assignment(placer, placer.assignment(placement, ways))
