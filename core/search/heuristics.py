@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
+from parplan.errors import InfeasibleError
 from parplan.search.balance import Estimator, balance, make_estimator
 from parplan.search.earliest_finish import earliest_finish
-from parplan.search.evaluation import Candidate
+from parplan.search.economy import economies, least_savings
+from parplan.search.evaluation import Candidate, prepare, schedule_serially
 from parplan.search.improvement import evaluate, rule_portfolio
 from parplan.search.placement import Placement, Placer, Row
+from parplan.search.priorities import PriorityRule
 from parplan.search.splits import device_orders, split_row, stage_patterns
 
 MOST_SPLITS = 40
@@ -88,6 +93,30 @@ def _one_per_kind(placer: Placer, devices: frozenset[int]) -> list[int]:
     return list(first.values())
 
 
+def best_in_any_way(
+    placer: Placer, placement: Placement, rules: Sequence[PriorityRule]
+) -> Candidate | None:
+    """Return the best candidate of a placement under several ways; None if none of them fits.
+
+    Where no economy that is estimated fits, the least savings that do are searched.
+    """
+    found = [evaluate(placer, placement, rules, ways) for ways in economies(placer, placement)]
+    best = min((c for c in found if c is not None), key=lambda c: c.figure, default=None)
+    if best is not None:
+        return best
+    return least_savings(placer, placement, partial(evaluate, placer, placement, rules))
+
+
+def serial_candidate(placer: Placer, placement: Placement) -> Candidate | None:
+    """Return one microbatch after another in the first ways that fit; None if none does."""
+    for ways in economies(placer, placement):
+        with contextlib.suppress(InfeasibleError):
+            found = schedule_serially(prepare(placer, placement, ways))
+            if found is not None:
+                return found
+    return None
+
+
 def first_candidates(placer: Placer, deadline: float) -> Iterator[tuple[str, Candidate]]:
     """Yield the best schedule of each starting placement, until the deadline.
 
@@ -100,7 +129,9 @@ def first_candidates(placer: Placer, deadline: float) -> Iterator[tuple[str, Can
     for number, (name, placement) in enumerate(starting_placements(placer)):
         order = sorted(wins, key=lambda i: -wins[i])
         tried = order if number < FULL_PORTFOLIOS else order[:FEW_RULES]
-        candidate = evaluate(placer, placement, [rules[i] for i in tried], serial=found is None)
+        candidate = best_in_any_way(placer, placement, [rules[i] for i in tried])
+        if candidate is None and found is None:
+            candidate = serial_candidate(placer, placement)
         if candidate is not None:
             found = candidate
             if candidate.rule in rules:

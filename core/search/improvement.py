@@ -21,7 +21,6 @@ from parplan.search.evaluation import (
     Prepared,
     prepare,
     schedule_by_rule,
-    schedule_serially,
 )
 from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule
@@ -98,21 +97,14 @@ def evaluate(
     rules: Sequence[PriorityRule],
     ways: Ways = (),
     *,
-    serial: bool = False,
     split_weights: bool = False,
 ) -> Candidate | None:
-    """Return the best candidate of a placement; None if it cannot hold the model.
-
-    ``serial`` falls back to one microbatch after another where every rule deadlocks.
-    """
+    """Return the best candidate of a placement in these ways; None if it cannot hold the model."""
     try:
         prepared = prepare(placer, placement, ways, split_weights=split_weights)
     except InfeasibleError:
         return None
-    found = best_candidate(prepared, rules)
-    if found is None and serial:
-        found = schedule_serially(prepared)
-    return found
+    return best_candidate(prepared, rules)
 
 
 def near_placement(
