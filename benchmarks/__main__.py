@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +28,7 @@ class Commands(click.Group):
 
 @click.command(cls=Commands)
 def main() -> None:
-    """Run a suite of benchmarks by its name, or report on what suites have left."""
+    """Run a suite of benchmarks by its name, or confirm or report on what suites have left."""
 
 
 @main.command("run")
@@ -52,17 +55,65 @@ def run_command(
     file: Path | None,
 ) -> None:
     """Run the cases of SUITE (pipelines or spine), each in a fresh process, one after the other."""
-    rows = []
     try:
-        for row in run_suite(suite, Selection(pattern, time_limit, data, plans, short)):
-            rows.append(json.dumps(row, allow_nan=False))
-            click.echo(rows[-1])
-            sys.stdout.flush()
+        rows = _told(run_suite(suite, Selection(pattern, time_limit, data, plans, short)), file)
     except ParplanError as error:
         raise click.ClickException(str(error)) from None
+    if any(row["status"] in ("failed", "refused") for row in rows):
+        sys.exit(1)
+
+
+def _told(rows: Iterable[dict[str, Any]], file: Path | None) -> list[dict[str, Any]]:
+    """Print each row as it comes, write all of them to a file, and return them."""
+    found = []
+    for row in rows:
+        found.append(row)
+        click.echo(json.dumps(row, allow_nan=False))
+        sys.stdout.flush()
     if file is not None:
-        file.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    if any(json.loads(row)["status"] in ("failed", "refused") for row in rows):
+        text = "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in found)
+        file.write_text(text, encoding="utf-8")
+    return found
+
+
+@main.command("confirm")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--case", "pattern", default="*", metavar="GLOB", help="Only cases that match.")
+@click.option("--solver", "solvers", multiple=True, help="Whom to ask; or one the claim is not of.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds of each solver and case.",
+)
+@click.option(
+    "--most-tasks",
+    type=click.IntRange(1),
+    default=500,
+    show_default=True,
+    help="Leave out larger plans.",
+)
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Also write the rows here.")
+def confirm_command(
+    files: tuple[Path, ...],
+    pattern: str,
+    solvers: tuple[str, ...],
+    time_limit: float,
+    most_tasks: int,
+    file: Path | None,
+) -> None:
+    """Ask a second solver whether the optima that rows in FILES claim can be bettered."""
+    from benchmarks.confirming import Question, Ruling, confirm_rows  # loads Pyomo: a second
+    from parplan.api import load_registry
+
+    question = Question(solvers, time_limit, most_tasks)
+    try:
+        chosen = [row for row in load_rows(files) if fnmatchcase(row["case"], pattern)]
+        rows = _told(confirm_rows(chosen, load_registry(), question), file)
+    except ParplanError as error:
+        raise click.ClickException(str(error)) from None
+    if any(row["status"] in ("failed", Ruling.CONTRADICTED) for row in rows):
         sys.exit(1)
 
 

@@ -309,8 +309,7 @@ class _Stage:
 
     @cached_property
     def _granule(self) -> int:
-        """Greatest common divisor of all times: a model tick that loses nothing."""
-        return math.gcd(*_times(self.rules)) or 1
+        return granule(self.rules)
 
     @property
     def lossless(self) -> bool:
@@ -384,6 +383,11 @@ class _Stage:
                     hook="violations",
                 )
         return len(self.incumbent.rejected) == refused
+
+
+def granule(rules: Rules) -> int:
+    """Return the greatest common divisor of all times: a model tick that loses nothing."""
+    return math.gcd(*_times(rules)) or 1
 
 
 def _times(rules: Rules) -> list[int]:
