@@ -19,6 +19,16 @@ def test_figures_of_1f1b_on_two_devices(registry: Registry) -> None:
     assert found.makespan_bubble_s == found.span_bubble_s == 3
     assert (found.period_s, found.period_bubble_s) == (3, 0)
     assert found.peak_activations == {"g0": 2, "g1": 1}
+    assert found.parameter_copies == {"g0": 1, "g1": 1}
+
+
+def test_without_parameters_there_are_no_copies_of_them(registry: Registry) -> None:
+    schedule = simulate(registry.strategies["1f1b"].value(), 2, 4, registry)
+    graph = schedule.problem.graph
+    bare = tuple(attrs.evolve(operator, parameters=()) for operator in graph.operators)
+    graph = attrs.evolve(graph, operators=bare, parameters=())
+    problem = attrs.evolve(schedule.problem, graph=graph)
+    found = pipeline_figures(attrs.evolve(schedule, problem=problem))
     assert all(math.isnan(copies) for copies in found.parameter_copies.values())
 
 

@@ -88,10 +88,15 @@ def test_interleaved(devices: int, chunks: int, rounds: int, registry: Registry)
 
 @pytest.mark.parametrize("devices", [1, *DEVICES])
 @pytest.mark.parametrize("more", [0, 1, 12])
-def test_zb_h1(devices: int, more: int, registry: Registry) -> None:
-    schedule = simulate(ZeroBubbleH1(), devices, devices + more, registry)
+@pytest.mark.parametrize("times", [UNIT, UNEVEN, (10.0, 11.0, 9.0), (10.0, 10.0, 11.0)])
+def test_zb_h1(
+    devices: int, more: int, times: tuple[float, float, float], registry: Registry
+) -> None:
+    schedule = simulate(ZeroBubbleH1(), devices, devices + more, registry, times=times)
     figures = pipeline_figures(schedule)
-    bubble = devices - 1  # (p-1)(F+B-W) with all three 1
+    forward, backward, weight = times
+    # (p-1)(F+B-W), but a W longer than an F fills no more than the time of an F.
+    bubble = (devices - 1) * (backward + max(forward - weight, 0))
     assert (figures.makespan_bubble_s, figures.span_bubble_s) == (bubble, bubble)
     assert max(peaks(schedule)) == devices
 
@@ -197,6 +202,42 @@ def test_dualpipe_v(devices: int, microbatches: str, registry: Registry) -> None
     assert pipeline_figures(apart).makespan_bubble_s == p - 1
 
 
+@pytest.mark.parametrize(
+    ("recipe", "devices", "microbatches", "chunks", "times", "makespan", "span"),
+    [
+        (ZeroBubbleV(), 4, 12, 2, UNEVEN, None, 10),
+        (ZeroBubbleV(), 8, 24, 2, UNEVEN, None, 26),
+        (Hanayo(), 4, 4, 2, UNIT, 12, None),
+        (Hanayo(), 4, 8, 2, UNIT, 17, None),
+        (Hanayo(), 4, 16, 2, UNIT, 29, None),
+        (Chimera(), 4, 4, 1, UNIT, 4, None),
+        (Chimera(), 4, 8, 1, UNIT, 6, None),
+        (Chimera(), 4, 16, 1, UNIT, 10, None),
+        (DualPipe(), 4, 12, 1, (2.0, 3.0, 1.0), 6, None),
+        (DualPipe(), 8, 24, 1, (2.0, 3.0, 1.0), 19, None),
+        (DualPipe(), 16, 48, 1, (2.0, 3.0, 1.0), 47, None),
+        (VMin(), 8, 24, 2, UNIT, None, 6 * (2 * 8 / 3 - 5 / 6)),
+        (VHalf(), 8, 24, 2, UNIT, None, 6 * (8 / 2 - 5 / 6)),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_what_is_measured_where_formulas_end(  # as docs/explanation/schedules.md says
+    recipe: Strategy,
+    devices: int,
+    microbatches: int,
+    chunks: int,
+    times: tuple[float, float, float],
+    makespan: float | None,
+    span: float | None,
+    registry: Registry,
+) -> None:
+    figures = pipeline_figures(simulate(recipe, devices, microbatches, registry, chunks, times))
+    if makespan is not None:
+        assert figures.makespan_bubble_s == makespan
+    if span is not None:
+        assert figures.span_bubble_s == pytest.approx(span)
+
+
 @pytest.mark.parametrize("devices", DEVICES)
 @pytest.mark.parametrize("recipe", [PipeDream(), PipeDream2BW()], ids=lambda r: r.name)
 def test_pipedream_has_no_bubble_in_the_steady_state(
@@ -207,6 +248,21 @@ def test_pipedream_has_no_bubble_in_the_steady_state(
     assert figures.period_s == sum(UNEVEN)
     assert figures.period_bubble_s == 0
     assert peaks(schedule) == [devices - stage for stage in range(devices)]
+
+
+@pytest.mark.parametrize("devices", DEVICES)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
+def test_parameters_in_shares_of_a_device(
+    recipe: Strategy, devices: int, registry: Registry
+) -> None:
+    m = 2 * devices
+    chunks = next(c for c in (1, 2) if recipe.shape(devices, m, c) is not None)
+    copies = pipeline_figures(simulate(recipe, devices, m, registry, chunks)).parameter_copies
+    wanted = {"chimera": 2, "dualpipe": 2, "pipedream-2bw": 2}
+    if recipe.name == "pipedream":
+        assert list(copies.values()) == [devices - stage for stage in range(devices)]
+    else:
+        assert set(copies.values()) == {wanted.get(recipe.name, 1)}
 
 
 def test_versions_of_the_weights() -> None:
@@ -229,10 +285,12 @@ def drawn(schedule: Schedule) -> list[str]:
     return ["".join(line) for line in lines]
 
 
-def test_pipedream_as_drawn(registry: Registry) -> None:
-    # Narayanan et al., SOSP'19, figure 4: four workers, a backward as long as two forwards. After
-    # the start-up every worker goes on without a gap; here the run ends after eight microbatches.
-    assert drawn(simulate(PipeDream(), 4, 8, registry, times=(1.0, 1.0, 1.0))) == [
+@pytest.mark.parametrize("recipe", [PipeDream(), PipeDream2BW()], ids=lambda r: r.name)
+def test_pipedream_as_drawn(recipe: Strategy, registry: Registry) -> None:
+    # Narayanan et al., SOSP'19, figure 4; ICML'21, section 3.1 (2BW runs the same passes, of
+    # fewer versions): four workers, a backward as long as two forwards. After the start-up every
+    # worker goes on without a gap; here the run ends after eight microbatches.
+    assert drawn(simulate(recipe, 4, 8, registry, times=UNIT)) == [
         "0123......aa4bb5cc6dd7ee.ff.gg.hh",
         ".012....aa3bb4cc5dd6ee7ff.gg.hh..",
         "..01..aa2bb3cc4dd5ee6ff7gg.hh....",
