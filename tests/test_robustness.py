@@ -30,11 +30,12 @@ from parplan.contracts import (
 )
 from parplan.errors import InfeasibleError, LimitError, SolverError
 from parplan.graph import Mode
+from parplan.model import schedule_model
 from parplan.plan_file import load_plan
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registered, Registry
-from parplan.search import exact, orchestrator, team
+from parplan.search import orchestrator, team
 from tests.examples import chain
 
 SPECS = Path(__file__).parents[1] / "examples" / "specs"
@@ -201,7 +202,7 @@ def _fail(*_: object, **__: object) -> Any:
     ("stage", "where", "name", "solver"),
     [
         ("bounds", orchestrator, "first_bounds", "list"),
-        ("cp-sat", exact, "ScheduleModel", "cp-sat"),
+        ("cp-sat", schedule_model, "ScheduleModel", "cp-sat"),
         ("local search", orchestrator, "improved_by_team", "list"),
     ],
 )
