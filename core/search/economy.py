@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import TypeVar
+
+from attrs import frozen
 
 from parplan.search.placement import Placement, Placer
 from parplan.search.savings import Saving
@@ -26,21 +29,30 @@ T = TypeVar("T")
 def economies(placer: Placer, placement: Placement) -> Iterator[Ways]:
     """Yield different ways for a placement: none saved, then room for more and more microbatches.
 
-    Each device saves no more than it must, by an estimate of what it has under way.
+    Each device saves no more than it must, by an estimate of what it has under way; first with
+    bytes that are moved elsewhere as far as the links can take them, then without moving any.
     """
     seen: set[Ways] = {()}
     yield ()
     if not placer.savings:
         return
-    under_way = _under_way(placer, placement)
-    for ahead in AHEAD:
-        ways = _roomy(placer, placement, [ahead * count for count in under_way])
+    flow = _unhindered(placer, placement)
+    for ahead, moving in product(AHEAD, (True, False)):
+        ways = _roomy(placer, placement, flow, ahead, moving=moving)
         if any(ways) and ways not in seen:
             seen.add(ways)
             yield ways
 
 
-def _under_way(placer: Placer, placement: Placement) -> list[float]:
+@frozen
+class _Flow:
+    """An unhindered pipeline: its period in ticks, and the microbatches under way of each block."""
+
+    period: float
+    under_way: tuple[float, ...]
+
+
+def _unhindered(placer: Placer, placement: Placement) -> _Flow:
     """Return how many microbatches are between forward and backward of each block, unhindered.
 
     Blocks follow one another as in a chain; a microbatch is away from a block for as long as it and
@@ -56,31 +68,58 @@ def _under_way(placer: Placer, placement: Placement) -> list[float]:
     for block in reversed(range(len(row))):
         stay += loads[block]
         counts[block] = max(stay / period, 1.0)
-    return counts
+    return _Flow(period, tuple(counts))
 
 
-def _roomy(placer: Placer, placement: Placement, under_way: Sequence[float]) -> Ways:
-    """Return the ways under which each device has room for so many microbatches of its blocks."""
+def _roomy(
+    placer: Placer, placement: Placement, flow: _Flow, ahead: float, *, moving: bool
+) -> Ways:
+    """Return the ways that leave each device room for ``ahead`` times what is under way.
+
+    Links move no longer than a period for each microbatch, unless all is saved that can be.
+    """
     problem = placer.problem
     count = problem.workload.microbatches
-    held = [count if number >= count else math.ceil(number - 1e-9) for number in under_way]
+    wanted = [ahead * number for number in flow.under_way]
+    held = [count if number >= count else math.ceil(number - 1e-9) for number in wanted]
     row, homes = placement[0], _home_blocks(placer)
     missing: dict[int, float] = {}
     for block, device in enumerate(row):
         usable = problem.cluster.devices[device].usable_bytes
         missing.setdefault(device, -math.inf if usable is None else -usable)
         missing[device] += placer.parameter_bytes[block] + held[block] * placer.saved_bytes[block]
-    everything = all(math.isinf(number) for number in under_way)
+    everything = math.isinf(ahead)
     taken: dict[int, Saving] = {}
+    carried: dict[int, float] = {}
     for one in placer.savings:
         block = homes[one.coupled]
         device = row[block]
         before = taken.get(one.coupled)
         more = one.saved - (before.saved if before is not None else 0)
-        if more > 0 and (missing[device] > 0 or everything):
+        if more <= 0 or not (everything or missing[device] > 0) or (one.moved and not moving):
+            continue
+        load = {k: carried.get(k, 0.0) + t for k, t in _link_ticks(placer, one, device).items()}
+        if everything or max(load.values(), default=0.0) <= flow.period:
             taken[one.coupled] = one
             missing[device] -= held[block] * more
+            carried |= load
     return _ways_of(placer, taken.values())
+
+
+def _link_ticks(placer: Placer, one: Saving, device: int) -> dict[int, float]:
+    """Return how long a saving holds each link that can be full, per microbatch, both ways."""
+    found: dict[int, float] = {}
+    if not one.moved:
+        return found
+    problem = placer.problem
+    place = problem.alternatives[one.keeper][placer.choices[0][one.keeper][device][0]].devices[0]
+    for ends in ((device, place), (place, device)):
+        timing = problem.transfer_timing(one.moved, *ends)
+        for hold in () if timing is None else timing.holds:
+            capacity = problem.cluster.links[hold.link].capacity
+            if capacity is not None:
+                found[hold.link] = found.get(hold.link, 0.0) + hold.ticks / capacity
+    return found
 
 
 def _home_blocks(placer: Placer) -> list[int]:

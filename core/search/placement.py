@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from attrs import frozen
@@ -23,6 +23,9 @@ Row = tuple[int, ...]
 Placement = tuple[Row, ...]
 """The row of each placement group."""
 
+LARGE_BYTES = 2**30
+"""What is sent there and back to tell which device is near."""
+
 
 @frozen(eq=False)
 class Placer:
@@ -36,7 +39,9 @@ class Placer:
     def choices(self) -> tuple[tuple[Mapping[int, tuple[int, ...]], ...], ...]:
         """The allowed single-device alternatives by device, in mode order, ``[group][operator]``.
 
-        An operator that runs once per step has those of group 0 everywhere.
+        An operator that runs once per step has those of group 0 everywhere. One that holds no
+        engine does nothing but keep or hand on tensors: beside a device that it may not use, it
+        stands on the nearest that it may (a host).
         """
         shared: dict[tuple[int, tuple[int, ...]], Mapping[int, tuple[int, ...]]] = {}
         result: list[list[Mapping[int, tuple[int, ...]]]] = [[] for _ in self.groups]
@@ -51,9 +56,35 @@ class Placer:
                         if len(alternatives[row].devices) == 1:
                             device = alternatives[row].devices[0]
                             found[device] = (*found.get(device, ()), row)
-                    shared[key] = found
+                    shared[key] = self._with_nearest(found) if operator in self.idle else found
                 result[group].append(shared[key])
         return tuple(tuple(row) for row in result)
+
+    @cached_property
+    def idle(self) -> frozenset[int]:
+        """Operators that hold no engine in any of their modes."""
+        return frozenset(
+            o
+            for o, spec in enumerate(self.problem.graph.operators)
+            if not any(mode.engines for mode in spec.modes)
+        )
+
+    def _with_nearest(self, rows: Mapping[int, tuple[int, ...]]) -> Mapping[int, tuple[int, ...]]:
+        """Return rows of alternatives for other devices, too: those of the device nearest to each.
+
+        Near is what a large tensor reaches soon, there and back.
+        """
+        timing = self.problem.transfer_timing
+        found = dict(rows)
+        for device in range(len(self.problem.cluster.devices)):
+            reached = {}
+            for other in rows:
+                ways = timing(LARGE_BYTES, device, other), timing(LARGE_BYTES, other, device)
+                if None not in ways:
+                    reached[other] = sum(way.arrival for way in ways if way is not None)
+            if device not in rows and reached:
+                found[device] = rows[min(reached, key=reached.__getitem__)]
+        return found
 
     @cached_property
     def groups(self) -> range:
@@ -158,6 +189,8 @@ class Placer:
         saved = [0] * len(self.blocks)
         for t, tensor in enumerate(graph.tensors):
             producer = graph.producers[t]
+            if producer in self.idle:
+                continue
             if graph.operators[producer].kind is Kind.FORWARD and any(
                 graph.operators[c].kind is not Kind.FORWARD for c in graph.consumers[t]
             ):
@@ -224,7 +257,9 @@ class Placer:
             before = devices
         return runs
 
-    def parts(self, placement: Placement, *, split_weights: bool = False) -> list[list[int]]:
+    def parts(
+        self, placement: Placement, ways: Ways = (), *, split_weights: bool = False
+    ) -> list[list[int]]:
         """Return which operators run in one go: those of one chunk, kind and stretch.
 
         A stretch ends where the engine changes: what follows an exchange of tokens is not merged
@@ -233,11 +268,12 @@ class Placer:
         engines has gaps to fill, and always does so.
         """
         operators = self.problem.graph.operators
+        modes = chosen_modes(self.coupled, ways)
         parts: list[list[int]] = []
         for chunk in self.chunks(placement):
             inside = [o for block in chunk for o in self.blocks.members[block]]
-            stretch = self._stretches(inside)
-            split = split_weights or len({self._engines[o] for o in inside}) > 1
+            stretch = self._stretches(inside, modes)
+            split = split_weights or len({self._engines[o] for o in inside} - {()}) > 1
             merged: dict[tuple[object, ...], list[int]] = {}
             for block in chunk:
                 for o in self.blocks.members[block]:
@@ -257,33 +293,36 @@ class Placer:
             parts.extend(merged.values())
         return parts
 
-    def _stretches(self, operators: Sequence[int]) -> dict[int, tuple[int, int]]:
+    def _stretches(
+        self, operators: Sequence[int], modes: Mapping[int, int]
+    ) -> dict[int, tuple[int, int]]:
         """Return how often the engine changes before and after each operator, at most.
 
-        Counted along paths through operators of the same kind among those given. Operators with
-        equal engines and counts have nothing with other engines between them.
+        Counted along paths through operators of the same kind among those given, in their modes.
+        Operators with equal engines and counts have nothing with other engines between them.
         """
         graph = self.problem.graph
         order = sorted(operators, key=self._position.__getitem__)
-        before = self._changes(order, lambda o: (graph.producers[t] for t in graph.inputs[o]))
-        after = self._changes(
-            order[::-1], lambda o: (c for t in graph.outputs[o] for c in graph.consumers[t])
-        )
-        return {o: (before[o], after[o]) for o in order}
+        kind = [spec.kind for spec in graph.operators]
+        before: dict[int, list[int]] = {o: [] for o in order}
+        after: dict[int, list[int]] = {o: [] for o in order}
+        for o in order:
+            for t in graph.reads(o, modes.get(o, self._first[o].mode)):
+                producer = graph.producers[t]
+                if producer in after and kind[producer] is kind[o]:
+                    before[o].append(producer)
+                    after[producer].append(o)
+        forth, back = self._changes(order, before), self._changes(order[::-1], after)
+        return {o: (forth[o], back[o]) for o in order}
 
     def _changes(
-        self, order: Sequence[int], neighbours: Callable[[int], Iterable[int]]
+        self, order: Sequence[int], neighbours: Mapping[int, Sequence[int]]
     ) -> dict[int, int]:
         """Return the most changes of engine on the way to each operator; neighbours come first."""
-        kind = [spec.kind for spec in self.problem.graph.operators]
         found: dict[int, int] = {}
         for o in order:
             found[o] = max(
-                (
-                    found[n] + (self._engines[n] != self._engines[o])
-                    for n in neighbours(o)
-                    if n in found and kind[n] is kind[o]
-                ),
+                (found[n] + (self._engines[n] != self._engines[o]) for n in neighbours[o]),
                 default=0,
             )
         return found

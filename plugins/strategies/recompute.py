@@ -17,8 +17,7 @@ from parplan.errors import InputError
 from parplan.graph import Graph, Kind, Mode, Operator
 from parplan.patterns import all_matching
 from parplan.recomputing import KEEP, RECOMPUTE, variant
-
-BACKWARD = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
+from parplan.saved_tensors import BACKWARD, saved_tensors
 
 
 @frozen
@@ -54,7 +53,7 @@ class Recompute(Strategy):
             o: tensors
             for o, operator in enumerate(graph.operators)
             if operator.kind is Kind.FORWARD and operator.name in meant
-            for tensors in (_saved(graph, o),)
+            for tensors in (saved_tensors(graph, o),)
             if tensors and _is_needed_forward(graph, o)
         }
         if not saved:
@@ -72,18 +71,6 @@ class Recompute(Strategy):
         for o, forwards in redone.items():
             operators[o] = _backward(graph, o, {f: saved[f] for f in forwards})
         return attrs.evolve(graph, operators=tuple(operators), tensors=_extended(graph, redone))
-
-
-def _saved(graph: Graph, operator: int) -> tuple[int, ...]:
-    """Return the tensors that an operator makes for backward operators alone."""
-    return tuple(
-        t
-        for t in graph.outputs[operator]
-        if graph.consumers[t]
-        and not graph.tensors[t].output
-        and graph.tensors[t].bytes > 0
-        and all(graph.operators[c].kind in BACKWARD for c in graph.consumers[t])
-    )
 
 
 def _is_needed_forward(graph: Graph, operator: int) -> bool:
