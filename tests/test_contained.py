@@ -213,6 +213,8 @@ class _Script:
             text=True,
             start_new_session=True,
             pass_fds=(held,),
+            # Pytest, or a shell's background job, may ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         os.close(held)
         assert self.process.stdout is not None

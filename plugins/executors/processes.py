@@ -33,8 +33,11 @@ class _Pool(ProcessPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         processes = list((self._processes or {}).values())
+        queue = self._call_queue
         super().shutdown(wait, cancel_futures=cancel_futures)
         if cancel_futures and not wait:
+            if queue is not None:  # nobody will read what is on its way to a worker
+                queue.cancel_join_thread()
             for process in processes:
                 with contextlib.suppress(ValueError):  # closed already
                     process.kill()
