@@ -33,7 +33,7 @@ class _Pool(ProcessPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         processes = list((self._processes or {}).values())
-        queue = self._call_queue
+        queue = getattr(self, "_call_queue", None)  # private, and unknown to type checkers
         super().shutdown(wait, cancel_futures=cancel_futures)
         if cancel_futures and not wait:
             if queue is not None:  # nobody will read what is on its way to a worker
