@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 
+from parplan.criteria import Criterion as Criterion  # named by objectives, so part of the contract
 from parplan.declarations import Declaration
 from parplan.errors import InputError
 from parplan.graph import Estimate as Estimate  # given by cost models, so part of the contract
@@ -81,11 +82,19 @@ class Constraint:
 
 
 class Objective:
-    """Something to minimise or maximise."""
+    """Something to minimise or maximise.
+
+    Attributes
+    ----------
+    follows
+        The figure of schedules that the value follows: the smaller it is, the better the value. A
+        search on orders makes it small; None: the makespan, for want of anything better.
+    """
 
     name: ClassVar[str]
     unit: ClassVar[str] = ""
     maximize: ClassVar[bool] = False
+    follows: ClassVar[Criterion | None] = None
 
     def value(self, schedule: Schedule) -> float:
         """Return the value of a schedule."""
@@ -127,6 +136,17 @@ class Objective:
         Then a search changes orders by it; no model is asked. By default None.
         """
         return None
+
+    def from_figure(self, problem: Problem, ticks: float) -> float:
+        """Return the best value that goes with a figure of ``follows``: by default its seconds.
+
+        What bounds the figure bounds the value so.
+        """
+        return ticks * problem.tick_s
+
+    def to_figure(self, problem: Problem, value: float) -> float:
+        """Return the figure in ticks that a value needs; it undoes ``from_figure``."""
+        return value / problem.tick_s
 
     def bound(self, problem: Problem) -> float | None:
         """Return a proven bound: no plan of the problem has a better value; None if unknown."""

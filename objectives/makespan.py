@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
-from parplan.contracts import Objective
+from parplan.contracts import Criterion, Objective
 from parplan.schedule import Schedule
 
 
@@ -16,6 +16,7 @@ class Makespan(Objective):
 
     name: ClassVar[str] = "makespan"
     unit: ClassVar[str] = "s"
+    follows: ClassVar[Criterion | None] = Criterion.MAKESPAN
 
     def value(self, schedule: Schedule) -> float:
         """Return the end of the last task in seconds."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
-from parplan.contracts import Objective
+from parplan.contracts import Criterion, Objective
 from parplan.engine_load import busiest_engine_ticks
 from parplan.problem import Problem
 from parplan.reporting import longest_stage_span_ticks
@@ -27,6 +27,7 @@ class StageSpan(Objective):
 
     name: ClassVar[str] = "stage-span"
     unit: ClassVar[str] = "s"
+    follows: ClassVar[Criterion | None] = Criterion.LONGEST_SPAN
 
     def value(self, schedule: Schedule) -> float:
         """Return the longest span in seconds."""

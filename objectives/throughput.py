@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
-from parplan.contracts import Objective
+from parplan.contracts import Criterion, Objective
 from parplan.engine_load import busiest_engine_ticks
 from parplan.problem import Problem
 from parplan.reporting import longest_span_ticks
@@ -28,6 +28,7 @@ class Throughput(Objective):
     name: ClassVar[str] = "throughput"
     unit: ClassVar[str] = "microbatches/s"
     maximize: ClassVar[bool] = True
+    follows: ClassVar[Criterion | None] = Criterion.LONGEST_SPAN
 
     def value(self, schedule: Schedule) -> float:
         """Return microbatches per second; infinite if nothing takes any time."""
@@ -52,6 +53,14 @@ class Throughput(Objective):
     def to_expression(self, model: ScheduleModel, value: float) -> float:
         """Return the negative span of a rate."""
         return -model.problem.workload.microbatches / (value * model.tick_s)
+
+    def from_figure(self, problem: Problem, ticks: float) -> float:
+        """Return the rate of a span of tasks: that with transfers is no shorter."""
+        return _rate(problem, ticks)
+
+    def to_figure(self, problem: Problem, value: float) -> float:
+        """Return the span of a rate."""
+        return problem.workload.microbatches / (value * problem.tick_s)
 
     def bound(self, problem: Problem) -> float | None:
         """Return the rate at which the busiest engine never waits, for the best placement."""

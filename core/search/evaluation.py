@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise, product
 
 import numpy as np
 from attrs import frozen
 
-from parplan.contracts import Strategy
+from parplan.contracts import Criterion, Strategy
 from parplan.pipeline import (
     Fused,
     Order,
@@ -19,6 +20,8 @@ from parplan.pipeline import (
     passes_of,
     renumbered,
 )
+from parplan.problem import Problem
+from parplan.reporting import longest_stage_span_ticks
 from parplan.schedule import Schedule
 from parplan.search.coarsening import Coarse, coarsen
 from parplan.search.coupling import check_modes
@@ -33,6 +36,7 @@ from parplan.search.priorities import (
     profile,
     window_arcs,
 )
+from parplan.search.sequences.machines import SequenceView, make_view
 from parplan.search.tables import Real, Whole
 from parplan.search.ways import Ways
 
@@ -62,20 +66,36 @@ class Prepared:
     chunk_of: Sequence[int]
     stages: Sequence[tuple[int, int]]
 
+    @property
+    def criterion(self) -> Criterion:
+        """What the search makes small: what the first objective follows."""
+        return self.coarse.rules.objectives[0].follows or Criterion.MAKESPAN
+
+    @cached_property
+    def view(self) -> SequenceView | None:
+        """The network as machines with orders; None where orders cannot say all of it."""
+        return make_view(self.network, self.scheduler.tables)
+
 
 @frozen(eq=False)
 class Candidate:
-    """A schedule of a prepared placement, with its makespan in ticks and the rule behind it."""
+    """A schedule of a prepared placement, and the rule behind it.
+
+    Attributes
+    ----------
+    figure
+        What the search makes small, in ticks: the placement's ``criterion``.
+    """
 
     prepared: Prepared
     starts: Whole
-    makespan: int
+    figure: int
     rule: PriorityRule | None = None
 
     @property
-    def figure(self) -> int:
-        """What the search makes small, in ticks."""
-        return self.makespan
+    def makespan(self) -> int:
+        """End of the last task in ticks."""
+        return self.prepared.scheduler.makespan(self.starts)
 
 
 def prepare(
@@ -112,7 +132,7 @@ def prepare(
     if placer.may_merge:
         parts = [
             part
-            for whole in placer.parts(placement, split_weights=split_weights)
+            for whole in placer.parts(placement, ways, split_weights=split_weights)
             for part in _apart(whole, [stage_of_block[block_of[o]] for o in whole])
         ]
         coarse = coarsen(problem, placer.rules, assignment, parts)
@@ -191,10 +211,16 @@ def _stages(
 ) -> list[tuple[int, int]]:
     ends: dict[int, list[tuple[int, int]]] = {}
     for operator in range(len(coarse.members)):
-        if coarse.problem.microbatches_of(operator).start == 0:
+        if _runs_in_passes(coarse.problem, operator):
             head = int(shared.heads[network.task_index[operator, 0]])
             ends.setdefault(chunk_of[operator], []).append((head, operator))
     return [(min(ends[c])[1], max(ends[c])[1]) for c in sorted(ends)]
+
+
+def _runs_in_passes(problem: Problem, operator: int) -> bool:
+    """Return whether an operator works for each microbatch; without an engine it only waits."""
+    modes = problem.graph.operators[operator].modes
+    return problem.microbatches_of(operator).start == 0 and any(mode.engines for mode in modes)
 
 
 def schedule_by_rule(prepared: Prepared, rule: PriorityRule) -> Candidate | None:
@@ -235,9 +261,31 @@ def _candidate(
     prepared: Prepared, urgency: Real, arcs: Arcs, rule: PriorityRule | None = None
 ) -> Candidate | None:
     starts = prepared.scheduler.run(urgency, arcs)
-    if isinstance(starts, Deadlock):
-        return None
-    return Candidate(prepared, starts, prepared.scheduler.makespan(starts), rule)
+    return None if isinstance(starts, Deadlock) else as_candidate(prepared, starts, rule)
+
+
+def as_candidate(prepared: Prepared, starts: Whole, rule: PriorityRule | None = None) -> Candidate:
+    """Return the candidate of a list schedule; for spans, as late as its last ends allow."""
+    if prepared.criterion is Criterion.MAKESPAN:
+        return Candidate(prepared, starts, prepared.scheduler.makespan(starts), rule)
+    figure, late = latest_starts(prepared, starts)
+    return Candidate(prepared, late, figure, rule)
+
+
+def latest_starts(prepared: Prepared, starts: Whole) -> tuple[int, Whole]:
+    """Return the longest span of a device in ticks, and starts with the same orders that have it.
+
+    Where orders cannot say all of a network, the starts are those given.
+    """
+    from parplan.search.sequences.annealing import Annealer  # compiled code takes long to load
+
+    view = prepared.view
+    if view is not None:
+        annealer = Annealer(view, Criterion.LONGEST_SPAN)
+        figure, late = annealer.times(view.order(starts))
+        if figure >= 0:
+            return figure, view.starts(late)
+    return longest_stage_span_ticks(prepared.network.schedule(starts.tolist())), starts
 
 
 def stage_times(prepared: Prepared, stages: int) -> StageTimes:
@@ -331,7 +379,7 @@ def _passes(prepared: Prepared) -> dict[tuple[int, PassKind], list[int]]:
     problem = prepared.coarse.problem
     parts: dict[tuple[int, PassKind], list[int]] = {}
     for operator, chunk in enumerate(prepared.chunk_of):
-        if problem.microbatches_of(operator).start == 0:
+        if _runs_in_passes(problem, operator):
             kind = CLASSES.get(problem.graph.operators[operator].kind, "forward")
             parts.setdefault((chunk, kinds[kind]), []).append(operator)
     index, heads = prepared.network.task_index, prepared.profile.heads
@@ -376,9 +424,14 @@ class Finisher:
         return fine.schedule(starts)
 
     def finish(self, candidate: Candidate) -> Schedule:
-        """Return the fine schedule, tightened with the same orders where that helps."""
+        """Return the fine schedule, tightened with the same orders where that helps.
+
+        What a search for short spans has delayed stays as it is.
+        """
         fine, starts = self._starts(candidate)
-        return fine.schedule(tighten(fine, starts))
+        if candidate.prepared.criterion is Criterion.MAKESPAN:
+            starts = tighten(fine, starts)
+        return fine.schedule(starts)
 
     def _starts(self, candidate: Candidate) -> tuple[Network, list[int]]:
         prepared = candidate.prepared

@@ -78,7 +78,7 @@ def search(
     registry: Registry,
     options: SearchOptions,
     report: Report | None = None,
-    hand_made: Sequence[Baseline] | None = None,
+    hand_made: Iterable[Baseline] | None = None,
 ) -> Plan:
     """Return the best checked plan found within the limit, with its bound.
 
@@ -154,7 +154,7 @@ def _search(
     incumbent: Incumbent,
     deadline: float,
     notes: dict[str, Any],
-    hand_made: Sequence[Baseline] | None,
+    hand_made: Iterable[Baseline] | None,
 ) -> None:
     """Fill the incumbent; every stage stops when the gap is closed."""
     refute(problem, rules)
@@ -181,7 +181,8 @@ def _search(
     if is_makespan(problem) and incumbent.gap > options.gap:
         with _contained("exact machines", incumbent):
             _raise_bound(rules, incumbent, _share(deadline, BOUND_SHARE))
-    if engine.exact and candidates and incumbent.gap > options.gap and is_makespan(problem):
+    ordered = rules.objectives[0].follows is not None
+    if engine.exact and candidates and incumbent.gap > options.gap and ordered:
         size = max(len(c.prepared.network) for c in candidates)
         seconds = min(SEQUENCE_SHARE * limit, (size / SECOND_OF_SEQUENCES) ** 2)
         until = min(deadline, time.monotonic() + seconds)
@@ -266,7 +267,7 @@ def _improve(
     deadline: float,
 ) -> None:
     """Search placements and rules near the best candidates; the better ones join them."""
-    target = _target(placer.problem, incumbent, options)
+    target = _target(placer.rules, incumbent, options)
 
     def run(crew: Executor | None) -> None:
         starts = [c for c in candidates if c.rule is not None] or list(candidates)
@@ -288,7 +289,7 @@ def _sequence(
     deadline: float,
 ) -> None:
     """Search the sequences of the best candidates' placements."""
-    target = _target(placer.problem, incumbent, options)
+    target = _target(placer.rules, incumbent, options)
 
     def run(crew: Executor | None) -> None:
         for candidate in searched_by_sequences(
@@ -357,6 +358,7 @@ def _baselines(
 ) -> None:
     bound = incumbent.bound
     comparable = is_makespan(placer.problem)
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for baseline in made:
         if time.monotonic() > deadline:
             return
@@ -368,7 +370,9 @@ def _baselines(
             found_by = f"{baseline.name} on the {baseline.split} split"
             incumbent.offer(Finisher(placer).finish(baseline.candidate), found_by)
             incumbent.offer(as_made, found_by)  # what is earlier may be worse by other objectives
-        notes["baselines"].append(baseline_row(baseline, as_made, value if own else None))
+        row = baseline_row(baseline, as_made, value if own else None)
+        rows[row["name"], row["split"]] = row
+        notes["baselines"] = list(rows.values())
 
 
 def is_makespan(problem: Problem) -> bool:
@@ -389,11 +393,13 @@ def first_bounds(problem: Problem, rules: Rules) -> list[Bound]:
     return [] if value is None else [Bound(value, source=f"{rules.objectives[0].name} bound")]
 
 
-def _target(problem: Problem, incumbent: Incumbent, options: SearchOptions) -> int:
-    """Makespan in ticks at which the gap asked for is reached."""
-    scope = "problem" if is_makespan(problem) else AS_PLANNED
-    bound = max((b.value for b in incumbent.bounds if b.scope == scope), default=0.0)
-    return int(bound / (1 - options.gap) / problem.tick_s + 0.5)
+def _target(rules: Rules, incumbent: Incumbent, options: SearchOptions) -> int:
+    """Return the figure in ticks at which the gap asked for is reached."""
+    objective = rules.objectives[0]
+    scope = AS_PLANNED if objective.follows is None else "problem"
+    known = [b.value for b in incumbent.bounds if b.scope == scope]
+    figures = (objective.to_figure(rules.problem, value) for value in known)
+    return int(max(figures, default=0.0) / (1 - options.gap) + 0.5)
 
 
 def describe(

@@ -9,8 +9,8 @@ from itertools import chain
 import numpy as np
 from attrs import frozen
 
+from parplan.criteria import Criterion
 from parplan.search.sequences.annealing_kernel import anneal_orders
-from parplan.search.sequences.criteria import Criterion
 from parplan.search.sequences.kernel import FAR, Scratch, judge, make_scratch
 from parplan.search.sequences.machines import Machines, SequenceView
 from parplan.search.sequences.moves import Edits, make_edits

@@ -7,7 +7,14 @@ from typing import Any
 import numba
 import numpy as np
 
-from parplan.search.sequences.kernel import FAR, fits, judge, set_places, start_held
+from parplan.search.sequences.kernel import (
+    FAR,
+    MAKESPAN,
+    fits,
+    judge,
+    set_places,
+    start_held,
+)
 from parplan.search.sequences.moves import draw, draw_real, draw_step, insert_along, undo
 
 
@@ -55,6 +62,75 @@ def critical_visits(v: Any, order: Any, place: Any, starts: Any, dice: Any, foun
             count += 1
         i = following
     return count
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def span_visits(
+    v: Any, order: Any, place: Any, late: Any, into_first: Any, into: Any, dice: Any, found: Any
+) -> Any:
+    """Write the positions at which a longest span waits for a machine; return how many.
+
+    The path goes from the first task of the machine with the longest span to the last of some
+    machine, which would have to end later. It is drawn at random among those there are.
+
+    Parameters
+    ----------
+    late
+        Starts as ``longest_span`` has left them.
+    """
+    i = _span_begins(v, order, late, dice)
+    count = 0
+    for _ in range(len(v.durations)):
+        following = np.int64(-1)
+        at = np.int64(-1)
+        seen = 0
+        for k in range(into_first[i], into_first[i + 1]):
+            n = into[k]
+            for arc in range(v.arc_first[n], v.arc_first[n + 1]):
+                if v.arc_from[arc] == i and late[i] + v.arc_delay[arc] == late[n]:
+                    seen += 1
+                    if draw(dice, seen) == 0:
+                        following, at = n, np.int64(-1)
+        for k in range(v.visit_first[i], v.visit_first[i + 1]):
+            q, p = v.visit_machine[k], place[k] + 1
+            if p < v.first[q + 1]:
+                n = order[p]
+                if late[i] + v.durations[i] == late[n] or late[i] == late[n]:
+                    seen += 1
+                    if draw(dice, seen) == 0:
+                        following, at = n, p
+        if following < 0:
+            break
+        if at >= 0:
+            found[count] = at
+            count += 1
+        i = following
+    return count
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def _span_begins(v: Any, order: Any, late: Any, dice: Any) -> Any:
+    """Return the first task of a machine with the longest span; one at random if several have."""
+    found = np.int64(0)
+    longest = np.int64(-1)
+    seen = 0
+    for q in range(len(v.first) - 1):
+        task = np.int64(-1)
+        end = np.int64(0)
+        for p in range(v.first[q], v.first[q + 1]):
+            i = order[p]
+            if v.counted[i]:
+                for k in range(v.visit_first[i], v.visit_first[i + 1]):
+                    if v.visit_machine[k] == q and v.visit_runs[k]:
+                        end = max(end, late[i] + v.durations[i])
+                        if task < 0:
+                            task = i
+        if task >= 0 and end - late[task] >= longest:
+            seen = 1 if end - late[task] > longest else seen + 1
+            longest = end - late[task]
+            if draw(dice, seen) == 0:
+                found = task
+    return found
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
@@ -144,6 +220,7 @@ def anneal_orders(
     trial = np.zeros(nodes, dtype=np.int64)
     critical = np.zeros(nodes + 1, dtype=np.int64)
     late = np.zeros(nodes, dtype=np.int64)
+    trial_late = np.zeros(nodes, dtype=np.int64)
     settle(v, order, place, held)
     nothing = np.int64(-1)
     current = judge(v, scratch, order, trial, nothing, starts, late, FAR, criterion)
@@ -158,7 +235,10 @@ def anneal_orders(
         done += 1
         temperature *= cooling
         if age == 0:
-            count = critical_visits(v, order, place, starts, dice, critical)
+            if criterion == MAKESPAN:
+                count = critical_visits(v, order, place, starts, dice, critical)
+            else:
+                count = span_visits(v, order, place, late, into_first, into, dice, critical)
         age = (age + 1) % 16
         if not _propose(v, edits, order, place, held, into_first, into, dice, critical, count):
             undo(v, edits, order, place, held)
@@ -169,12 +249,13 @@ def anneal_orders(
                 begin = min(begin, starts[order[p]])
         allowed = current - temperature * np.log(draw_real(dice))
         limit = np.int64(allowed)
-        value = judge(v, scratch, order, starts, begin, trial, late, limit, criterion)
+        value = judge(v, scratch, order, starts, begin, trial, trial_late, limit, criterion)
         evaluated += 1
         if value < 0 or value > allowed:
             undo(v, edits, order, place, held)
             continue
         starts, trial = trial, starts
+        late, trial_late = trial_late, late
         current = value
         age = 0
         if value < least:

@@ -9,13 +9,18 @@ from concurrent.futures import Executor
 from attrs import frozen
 
 from parplan.interrupts import held_interrupts
-from parplan.search.evaluation import Candidate, Prepared, prepare, prepare_assignment
+from parplan.search.evaluation import (
+    Candidate,
+    Prepared,
+    as_candidate,
+    prepare,
+    prepare_assignment,
+)
 from parplan.search.improvement import EAGER, deepest_first
 from parplan.search.list_scheduler import Deadlock
 from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule, priorities
 from parplan.search.sequences.annealing import Annealer
-from parplan.search.sequences.machines import make_view
 from parplan.search.sequences.shares import share_windows
 from parplan.search.tables import Whole
 from parplan.search.ways import Ways
@@ -159,8 +164,7 @@ def schedule_by_shares(prepared: Prepared) -> Candidate | None:
             urgency = priorities(prepared.profile, rule, prepared.chunk_of)
             starts = prepared.scheduler.run(urgency, arcs)
             if not isinstance(starts, Deadlock):
-                makespan = prepared.scheduler.makespan(starts)
-                found.append(Candidate(prepared, starts, makespan))
+                found.append(as_candidate(prepared, starts))
     return min(found, key=lambda c: c.figure, default=None)
 
 
@@ -170,10 +174,10 @@ def improve(
     """Return a schedule at least as good, after so many seconds; runs in any process."""
     begun = time.monotonic()
     prepared = _prepared(placer, sequence)
-    view = make_view(prepared.network, prepared.scheduler.tables)
+    view = prepared.view
     if view is None:
         return sequence
-    annealer = Annealer(view)
+    annealer = Annealer(view, prepared.criterion)
     left = seconds - (time.monotonic() - begun)
     heat = RETURNING if sequence.annealed else 1.0
     found = annealer.run(view.order(sequence.starts), left, seed, target, heat)

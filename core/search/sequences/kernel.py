@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from parplan.search.sequences.criteria import Criterion
+from parplan.criteria import Criterion
 from parplan.search.sequences.machines import Machines
 from parplan.search.tables import Whole
 

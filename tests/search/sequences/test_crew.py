@@ -7,6 +7,7 @@ import time
 import attrs
 import pytest
 
+from parplan.criteria import Criterion
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
@@ -16,7 +17,6 @@ from parplan.search.improvement import best_candidate, rule_portfolio
 from parplan.search.placement import Placer
 from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.crew import schedule_by_shares, searched_by_sequences
-from parplan.search.sequences.criteria import Criterion
 from parplan.search.sequences.machines import make_view
 from parplan.workload import Workload
 from tests.search.pipelines import even_pipeline

@@ -1,4 +1,4 @@
-"""What a search on sequences makes small."""
+"""What a search for schedules makes small."""
 
 from __future__ import annotations
 
