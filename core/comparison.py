@@ -23,12 +23,16 @@ class Entry:
         The checked schedule with its problem, values and bound; None where there is none.
     note
         Why there is none, or how its problem differs from the one compared.
+    flushes
+        False for a schedule that goes on into the next step without a pause: it is drawn from its
+        start, and what counts is the time per microbatch.
     """
 
     name: str
     split: str
     plan: Plan | None
     note: str = ""
+    flushes: bool = True
 
 
 @frozen(eq=False)
@@ -61,6 +65,12 @@ class Comparison:
         plan = self.entries[0].plan
         assert plan is not None  # the constructor saw to it
         return plan
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether Ctrl-C ended the search of some plan, so that all is as far as it came."""
+        plans = (entry.plan for entry in self.entries)
+        return any(plan is not None and plan.provenance.get("interrupted") for plan in plans)
 
     def best_hand_made(self, problem: Problem) -> Entry | None:
         """Return the hand-made schedule that is best by the first objective; None without any."""

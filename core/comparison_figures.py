@@ -9,13 +9,14 @@ from attrs import frozen
 
 from parplan.comparison import Comparison, Entry
 from parplan.figures import PlanFigures, Table, json_figures, require_whole
+from parplan.pipeline_figures import period_s
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.reporting import Summary, longest_stage_span_ticks, summary
-from parplan.text import bytes_text, percent_text, value_text
+from parplan.text import bytes_text, percent_text, seconds_text, value_text
 
-COLUMNS = ("schedule", "split", "value", "bubble", "span bubble", "fullest device", "peak memory",
-           "of usable", "parameters", "gap", "note")  # fmt: skip
+COLUMNS = ("schedule", "split", "value", "per microbatch", "bubble", "span bubble",
+           "fullest device", "peak memory", "of usable", "parameters", "gap", "note")  # fmt: skip
 
 
 @frozen
@@ -24,6 +25,9 @@ class EntryFigures:
 
     Attributes
     ----------
+    period_s
+        Seconds per microbatch: the makespan over their number; of a schedule that never flushes,
+        the distance of one microbatch from the next in the steady state.
     span_bubble
         Bubble where the longest stage span counts and not the makespan: of devices that go on with
         the next step without waiting for others (Zero Bubble's measure).
@@ -38,6 +42,7 @@ class EntryFigures:
     """
 
     uses: Summary
+    period_s: float
     span_bubble: float
     fullest: int
     fullest_share: float | None
@@ -61,13 +66,19 @@ class ComparisonFigures:
 def comparison_figures(comparison: Comparison, unit: str) -> ComparisonFigures:
     """Return the figures of a comparison; ``unit`` is that of the first objective."""
     found = tuple(
-        None if entry.plan is None else entry_figures(entry.plan) for entry in comparison.entries
+        None if entry.plan is None else entry_figures(entry.plan, flushes=entry.flushes)
+        for entry in comparison.entries
     )
     return ComparisonFigures(comparison, unit, found)
 
 
-def entry_figures(plan: Plan) -> EntryFigures:
+def entry_figures(plan: Plan, *, flushes: bool = True) -> EntryFigures:
     """Return the figures of one schedule.
+
+    Parameters
+    ----------
+    flushes
+        Whether it ends before the next step begins; else it is the start of an endless run.
 
     Raises
     ------
@@ -85,6 +96,7 @@ def entry_figures(plan: Plan) -> EntryFigures:
     peak = uses.devices[fullest].peak_bytes
     return EntryFigures(
         uses,
+        uses.makespan_s / problem.workload.microbatches if flushes else period_s(plan.schedule),
         1.0 - busy_s / span_s if span_s > 0 else 0.0,
         fullest,
         peak / usable if usable else None,
@@ -107,13 +119,14 @@ def comparison_table(figures: ComparisonFigures) -> Table:
 
 def _cells(entry: Entry, found: EntryFigures | None, unit: str) -> tuple[str, ...]:
     if entry.plan is None or found is None:
-        return (entry.name, entry.split or "-", *("-",) * 8, entry.note)
+        return (entry.name, entry.split or "-", *("-",) * 9, entry.note)
     device = found.uses.devices[found.fullest]
     copies = f" ({found.parameter_copies:.2g}x)" if found.parameter_bytes else ""
     return (
         entry.name,
         entry.split or "searched",
         value_text(entry.plan.value, unit),
+        seconds_text(found.period_s),
         percent_text(found.uses.bubble),
         percent_text(found.span_bubble),
         device.name,
@@ -156,12 +169,13 @@ def json_comparison(figures: ComparisonFigures, plan: PlanFigures) -> dict[str, 
 def _json_row(entry: Entry, found: EntryFigures | None) -> dict[str, Any]:
     row: dict[str, Any] = {"name": entry.name, "split": entry.split, "note": entry.note}
     if entry.plan is None or found is None:
-        names = ("objective", "gap", "bubble", "span_bubble", "peak_memory", "parameter_bytes")
-        return row | dict.fromkeys(("status", *names))
+        names = ("status", "objective", "gap", "period_s", "bubble", "span_bubble", "peak_memory")
+        return row | dict.fromkeys((*names, "parameter_bytes"))
     return row | {
         "status": entry.plan.status,
         "objective": entry.plan.value,
         "gap": entry.plan.gap,
+        "period_s": found.period_s,
         "bubble": found.uses.bubble,
         "span_bubble": found.span_bubble,
         "peak_memory": {device.name: device.peak_bytes for device in found.uses.devices},

@@ -52,7 +52,7 @@ def pipeline_figures(schedule: Schedule) -> PipelineFigures:
     tick_s = problem.tick_s
     saved = _saved_bytes(problem) / len(devices)
     weights = sum(group.bytes for group in problem.graph.parameters) / len(devices)
-    period = _period_ticks(schedule) * tick_s
+    period = period_s(schedule)
     return PipelineFigures(
         schedule.makespan * tick_s - busy,
         longest_stage_span_ticks(schedule) * tick_s - busy,
@@ -74,12 +74,15 @@ def _saved_bytes(problem: Problem) -> int:
     )
 
 
-def _period_ticks(schedule: Schedule) -> float:
-    """Return the mean distance of a forward operator's starts in the second half, the largest."""
+def period_s(schedule: Schedule) -> float:
+    """Return the mean seconds between a forward operator's starts in the second half, the most.
+
+    Of a schedule that goes on without a flush this is its time per microbatch.
+    """
     last = schedule.problem.workload.microbatches - 1
     middle = (last + 1) // 2
     if middle == last:
-        return float(schedule.makespan)
+        return schedule.makespan * schedule.problem.tick_s
     tasks, longest = schedule.tasks, 0.0
     for operator in schedule.problem.graph.with_kind(Kind.FORWARD):
         if schedule.problem.microbatches_of(operator).start == STEP:
@@ -93,4 +96,4 @@ def _period_ticks(schedule: Schedule) -> float:
             )
         }
         longest = max(longest, (starts[last] - starts[middle]) / (last - middle))
-    return longest
+    return longest * schedule.problem.tick_s

@@ -82,6 +82,7 @@ class EntryData:
     note: str
     problem: int
     plan: ScheduledData | None
+    flushes: bool = True
 
 
 @frozen
@@ -137,6 +138,7 @@ def comparison_to_data(comparison: Comparison) -> dict[str, Any]:
                 "note": entry.note,
                 "problem": 0 if plan is None else problems.index(plan.problem),
                 "plan": None if plan is None else _scheduled_to_data(plan),
+                "flushes": entry.flushes,
             }
         )
     return {"problems": [problem_to_data(problem) for problem in problems], "entries": entries}
@@ -179,7 +181,7 @@ def comparison_from_data(data: Any) -> Comparison:
             plan = None if row.plan is None else _plan(problems[row.problem], row.plan)
         except InputError as error:
             raise error.located(key=f"entries[{number}].plan") from None
-        entries.append(Entry(row.name, row.split, plan, row.note))
+        entries.append(Entry(row.name, row.split, plan, row.note, row.flushes))
     if not problems:
         raise InputError("names no problem", key="problems")
     return Comparison(problems[0], tuple(entries))

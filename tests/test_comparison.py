@@ -96,7 +96,7 @@ def test_table_has_a_row_for_everything() -> None:
     rows = {row[0]: row for row in comparison_table(figures).rows}
     assert list(rows) == ["plan", "1f1b", "two-way", "gpipe"]
     assert rows["plan"][2] == "26.5 s"
-    assert rows["gpipe"] == ("gpipe", "best", *"--------", "does not fit memory")
+    assert rows["gpipe"] == ("gpipe", "best", *"---------", "does not fit memory")
     assert rows["two-way"][-1] == "two directions"
     assert verdict(figures) == (
         "The plan is 49.5% better than the best hand-made schedule, 1f1b on the uniform split."

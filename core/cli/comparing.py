@@ -79,7 +79,7 @@ def compare_command(
     if html is not None:
         api.write_comparison(comparison, html, registry=ready.registry)
     _tell(comparison, ready, output, html, as_json=as_json)
-    if comparison.plan.provenance.get("interrupted"):
+    if comparison.is_interrupted:
         note("interrupted; the plan is the best so far")
         context.exit(INTERRUPTED)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from parplan.contracts import Strategy
@@ -18,22 +18,29 @@ from parplan.reporting import summary
 from parplan.rules import guarded, overrides
 from parplan.schedule import Schedule
 from parplan.search.evaluation import Candidate, Finisher
-from parplan.search.improvement import anneal
 from parplan.search.placement import Placer
-from parplan.search.recipes import (
-    FittedRecipe,
-    RecipeSchedule,
-    Stages,
-    balanced,
-    fit,
-    near,
-    schedule,
-    uniform,
-)
+from parplan.search.recipes import FittedRecipe, RecipeSchedule, fit
 from parplan.search.splits import device_orders
+from parplan.search.stages.figures import BlockFigures, block_figures
+from parplan.search.trials import (
+    Trial,
+    estimated,
+    on_uniform_split,
+    raised,
+    refined,
+    scheduled,
+)
 
 MOST_CHUNKS = 4
 """Most stages per device that hand-made schedules are tried with."""
+
+ESTIMATE_SHARE = 0.5
+"""Part of the time in which splits are judged by sums over blocks; the rest is for schedules."""
+
+UNIFORM, BEST = "uniform", "best"
+"""Names of splits."""
+
+NO_TIME = "no time was left for it"
 
 
 @frozen(eq=False)
@@ -48,6 +55,8 @@ class Baseline:
         Else how the problem it runs differs from the one asked for, e.g. two copies of parameters.
     placer
         Of the problem that the candidate solves.
+    flushes
+        Whether the schedule ends before the next step begins.
     """
 
     name: str
@@ -56,6 +65,7 @@ class Baseline:
     candidate: Candidate | None
     note: str = ""
     placer: Placer | None = None
+    flushes: bool = True
 
     @property
     def is_variant(self) -> bool:
@@ -113,8 +123,13 @@ def baselines(
 ) -> Iterator[Baseline]:
     """Yield each recipe on the uniform and on the best split found by ``deadline``.
 
-    A recipe that does not apply has one row, which says why. The time is shared equally;
-    ``deadline`` is on ``time.monotonic``'s clock.
+    A row takes the place of one before it of the same title and split. A recipe that does not apply
+    has one row, which says why; what there was no time for has rows that say so.
+
+    Parameters
+    ----------
+    deadline
+        On ``time.monotonic``'s clock.
     """
     orders = device_orders(placer)
     jobs: list[FittedRecipe] = []
@@ -124,12 +139,40 @@ def baselines(
             yield Baseline(recipe.name, "", 1, None, fitted)
         else:
             jobs += fitted
-    for number, job in enumerate(jobs):
-        first = _try(job, orders[0], uniform(job))
-        yield _row(job, "uniform", first)
-        share = (deadline - time.monotonic()) / (len(jobs) - number)
-        until = time.monotonic() + max(share, 0.0)
-        yield _row(job, "best", _best(job, orders, first, until, seed))
+    trials: dict[FittedRecipe, Trial] = {}
+    found = False
+    for trial in _estimated(jobs, orders, deadline, seed):
+        in_time = not found or time.monotonic() < deadline
+        made = scheduled(trial, seed) if in_time else attrs.evolve(trial, made=NO_TIME)
+        found = found or isinstance(made.made, RecipeSchedule)
+        trials[trial.job] = made
+        yield _row(made.job, BEST, made.made)
+    for trial in trials.values():
+        made_so = on_uniform_split(trial) if time.monotonic() < deadline else NO_TIME
+        yield _row(trial.job, UNIFORM, made_so)
+        if isinstance(made_so, RecipeSchedule):
+            better = trial.or_better(orders[0], made_so)
+            if better is not trial:
+                trials[trial.job] = better
+                yield _row(better.job, BEST, better.made)
+    for trial in refined(list(trials.values()), deadline, seed):
+        yield _row(trial.job, BEST, trial.made)
+
+
+def _estimated(
+    jobs: Sequence[FittedRecipe], orders: Sequence[tuple[int, ...]], deadline: float, seed: int
+) -> list[Trial]:
+    """Return the jobs, the most promising first; what there is no time to estimate comes last."""
+    sums: dict[Placer, BlockFigures] = {}
+    until = time.monotonic() + ESTIMATE_SHARE * (deadline - time.monotonic())
+    found: list[Trial] = []
+    # Recipes whose orders depend on times take longer.
+    for job in sorted(jobs, key=lambda job: overrides(job.recipe, "timed_orders", Strategy)):
+        blocks = sums.setdefault(job.placer, block_figures(job.placer))
+        in_time = not found or time.monotonic() < until
+        trial = Trial(job, blocks, orders)
+        found.append(estimated(trial, seed) if in_time else trial)
+    return sorted(found, key=lambda trial: trial.rank)
 
 
 def _fitted(placer: Placer, recipe: Strategy, devices: int) -> list[FittedRecipe] | str:
@@ -142,7 +185,7 @@ def _fitted(placer: Placer, recipe: Strategy, devices: int) -> list[FittedRecipe
         except InputError as error:
             refusal = refusal or str(error)
         except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
-            return _raised(error)
+            return raised(error)
         else:
             found += [fitted] if fitted is not None else []
     microbatches = placer.problem.workload.microbatches
@@ -150,68 +193,12 @@ def _fitted(placer: Placer, recipe: Strategy, devices: int) -> list[FittedRecipe
     return found or refusal or none
 
 
-def _try(job: FittedRecipe, order: Sequence[int], stages: Stages) -> RecipeSchedule | str:
-    """Return the recipe's schedule on a split, or why there is none."""
-    try:
-        return schedule(job, order, stages)
-    except Exception as error:  # noqa: BLE001  # somebody's code: its row says what it did
-        return _raised(error)
-
-
-def _raised(error: Exception) -> str:
-    return f"raised {type(error).__name__}: {error}"
-
-
 def _row(job: FittedRecipe, split: str, made: RecipeSchedule | str) -> Baseline:
     name, chunks = job.recipe.name, job.chunks
     if isinstance(made, str):
         return Baseline(name, split, chunks, None, made)
-    return Baseline(name, split, chunks, made.candidate, job.note, made.placer)
-
-
-def _best(
-    job: FittedRecipe,
-    orders: Sequence[tuple[int, ...]],
-    first: RecipeSchedule | str,
-    until: float,
-    seed: int,
-) -> RecipeSchedule | str:
-    """Return the best of the uniform and the balanced splits, improved by shifting cuts."""
-    starts = [] if isinstance(first, str) else [(orders[0], first)]
-    note = "no contiguous split fits the devices"
-    for order in orders:
-        if starts and time.monotonic() > until:
-            break
-        found = _balanced(job, order)
-        if isinstance(found, str):
-            note = found or note
-        else:
-            starts.append((order, found))
-    if not starts:
-        return note
-    order, start = min(starts, key=lambda entry: entry[1].figure)
-
-    def step(current: RecipeSchedule, random_: random.Random) -> RecipeSchedule | None:
-        stages = near(tuple(current.candidate.prepared.stage_of_block), random_)
-        found = None if stages is None else _try(job, order, stages)
-        return None if isinstance(found, str) else found
-
-    return anneal(start, step, until, seed)
-
-
-def _balanced(job: FittedRecipe, order: Sequence[int]) -> RecipeSchedule | str:
-    """Return a schedule on a split that balances load, or why there is none (empty: no split)."""
-    note = ""
-    # What balances load alone may not fit memory: leave room for more and more microbatches.
-    devices = job.shape.devices
-    for in_flight in range(0, 2 * devices + 1, max(1, devices // 4)):
-        stages = balanced(job, order, in_flight)
-        found = "" if stages is None else _try(job, order, stages)
-        if not isinstance(found, str):
-            return found
-        note = found or note
-    found = _try(job, order, uniform(job))  # of this order of devices
-    return found or note
+    flushes = job.recipe.flushes
+    return Baseline(name, split, chunks, made.candidate, job.note, made.placer, flushes)
 
 
 def title(baseline: Baseline) -> str:

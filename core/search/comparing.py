@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
@@ -27,11 +27,22 @@ from parplan.search.baselines import (
 from parplan.search.blocks import find_blocks
 from parplan.search.incumbent import EQUAL, objective_value
 from parplan.search.infeasible import refute
-from parplan.search.orchestrator import BASELINE_SHARE, search
+from parplan.search.orchestrator import search
 from parplan.search.placement import Placer
 from parplan.search.recipes import fit
 from parplan.search.splits import device_orders
 from parplan.workload import in_turn
+
+HAND_MADE_SHARE = 0.4
+"""Part of the time limit that the hand-made schedules may use; seldom do they need as much."""
+
+LEAST_SHARE = 0.1
+"""Part of it that the search has in any case."""
+
+AFTER_INTERRUPT_S = 1.0
+"""Time limit of the search that makes a plan of hand-made schedules when Ctrl-C came before it."""
+
+INTERRUPTED = "Ctrl-C came before it was tried"
 
 SEARCHED = "plan"
 """Name of the entry that the search found."""
@@ -58,6 +69,8 @@ def compare(
     directions stand under a variant of the problem, in which the microbatches take turns; it is
     planned too, in half of the time.
 
+    Ctrl-C ends it and keeps what is there (``provenance["interrupted"]`` of the plan at hand).
+
     Parameters
     ----------
     options
@@ -82,7 +95,10 @@ def compare(
     limited = attrs.evolve(options, time_limit_s=share)
     plan, entries = _planned(placer, ones, registry, limited, report)
     first = [Entry(SEARCHED, "", plan)]
-    if twos:
+    if twos and plan.provenance["interrupted"]:
+        more = [Entry(recipe.name, "", None, f"{TWO_COPIES}: {INTERRUPTED}") for recipe in twos]
+        entries += more
+    elif twos:
         variant = _in_directions(placer)
         try:
             other, more = _planned(variant, twos, registry, limited, report)
@@ -132,11 +148,22 @@ def _planned(
 ) -> tuple[Plan, list[Entry]]:
     """Return the plan found for a problem from its hand-made schedules, and those."""
     started = time.monotonic()
-    made = _hand_made(placer, recipes, started, options, report)
-    left = max(started + options.time_limit_s - time.monotonic(), 0.1 * options.time_limit_s)
+    rows = {
+        (recipe.name, ""): Baseline(recipe.name, "", 1, None, INTERRUPTED) for recipe in recipes
+    }
+    made: Iterable[Baseline]
+    try:
+        for one in _hand_made(placer, recipes, started, options, report):
+            rows.pop((one.name, ""), None)
+            rows[title(one), one.split] = one
+    except KeyboardInterrupt:
+        made, left = _interrupted(rows.values()), AFTER_INTERRUPT_S
+    else:
+        made, left = rows.values(), started + options.time_limit_s - time.monotonic()
+        left = max(left, LEAST_SHARE * options.time_limit_s)
     limited = attrs.evolve(options, time_limit_s=left)
     plan = search(placer.problem, placer.rules, registry, limited, report, made)
-    return plan, [_entry(one, plan) for one in made]
+    return plan, [_entry(one, plan) for one in rows.values()]
 
 
 def _hand_made(
@@ -145,17 +172,23 @@ def _hand_made(
     started: float,
     options: SearchOptions,
     report: Report | None,
-) -> list[Baseline]:
+) -> Iterator[Baseline]:
+    """Yield the rows of recipes, as ``baselines`` does."""
     reason = no_pipeline(placer.problem)
     if reason:
-        return [Baseline(recipe.name, "", 1, None, reason) for recipe in recipes]
-    until = started + BASELINE_SHARE * options.time_limit_s
-    made = []
+        yield from (Baseline(recipe.name, "", 1, None, reason) for recipe in recipes)
+        return
+    until = started + HAND_MADE_SHARE * options.time_limit_s
     for one in baselines(placer, recipes, until, options.seed):
-        made.append(one)
+        yield one
         if report is not None:
             report(Progress(f"{title(one)} {one.split}".rstrip(), time.monotonic() - started))
-    return made
+
+
+def _interrupted(rows: Iterable[Baseline]) -> Iterator[Baseline]:
+    """Yield rows, and then end the search that takes them as Ctrl-C would."""
+    yield from rows
+    raise KeyboardInterrupt
 
 
 def _entry(one: Baseline, plan: Plan) -> Entry:
@@ -180,7 +213,7 @@ def _entry(one: Baseline, plan: Plan) -> Entry:
         f"{title(one)} on the {one.split} split",
         {"strategy": one.name, "split": one.split, "stages_per_device": one.chunks},
     )
-    return Entry(title(one), one.split, found, one.note)
+    return Entry(title(one), one.split, found, one.note, one.flushes)
 
 
 def _rank(entry: Entry, rules: Rules) -> tuple[bool, float]:

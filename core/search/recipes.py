@@ -131,7 +131,7 @@ def uniform(fitted: FittedRecipe) -> Stages:
     return uniform_stages(len(fitted.placer.blocks), fitted.shape.stages)
 
 
-def balanced(fitted: FittedRecipe, order: Sequence[int], in_flight: int) -> Stages | None:
+def balanced(fitted: FittedRecipe, order: Sequence[int]) -> Stages | None:
     """Return the split with the least largest load; None if none fits (see ``balanced_stages``).
 
     Parameters
@@ -140,7 +140,7 @@ def balanced(fitted: FittedRecipe, order: Sequence[int], in_flight: int) -> Stag
         Device of each rank.
     """
     hosts = [[order[rank] for rank in placement] for placement in fitted.shape.placements]
-    return balanced_stages(fitted.placer, hosts, in_flight)
+    return balanced_stages(fitted.placer, hosts)
 
 
 def near(stages: Stages, random_: random.Random) -> Stages | None:

@@ -90,30 +90,26 @@ def _name(word: Sequence[Leg], kinds: Sequence[str]) -> str:
     return " ".join(f"{'<' if back else '>'}{kinds[kind]}" for kind, back in word)
 
 
-def split(placer: Placer, stages: Sequence[int], in_flight: int = 0) -> Placement | None:
+def split(placer: Placer, stages: Sequence[int]) -> Placement | None:
     """Return ``split_row`` of the first placement group, for all groups."""
-    row = split_row(placer, stages, in_flight)
+    row = split_row(placer, stages)
     return None if row is None else (row,) * len(placer.groups)
 
 
-def split_row(
-    placer: Placer, stages: Sequence[int], in_flight: int = 0, group: int = 0
-) -> Row | None:
+def split_row(placer: Placer, stages: Sequence[int], group: int = 0) -> Row | None:
     """Return the contiguous split over stages with the least largest load; None if none fits.
 
-    Each stage must have room for what ``in_flight`` microbatches save on it, besides parameters.
+    Each stage must have room for its parameters.
     A device with several stages gives each the same share, so stage loads count that many times.
     Dynamic programming over cuts: O(stages x blocks^2), vectorised.
     """
     chunks = {d: stages.count(d) for d in set(stages)}
-    costs = {d: _range_costs(placer, d, chunks[d], in_flight, group) for d in chunks}
+    costs = {d: _range_costs(placer, d, chunks[d], group) for d in chunks}
     cut = _least_largest([costs[device] for device in stages])
     return None if cut is None else tuple(stages[stage] for stage in cut)
 
 
-def balanced_stages(
-    placer: Placer, hosts: Sequence[Sequence[int]], in_flight: int = 0
-) -> tuple[int, ...] | None:
+def balanced_stages(placer: Placer, hosts: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     """Return the stage of each block, with the least largest load; None if no split fits.
 
     As ``split_row``, for every placement group at once: a stage is as slow as on the slowest device
@@ -128,7 +124,7 @@ def balanced_stages(
     tables = [
         np.maximum.reduce(
             [
-                _range_costs(placer, device, chunks[device], in_flight, group)
+                _range_costs(placer, device, chunks[device], group)
                 for group, device in enumerate(devices)
             ]
         )
@@ -172,17 +168,13 @@ def uniform_split(placer: Placer, stages: Sequence[int]) -> Placement | None:
     return (tuple(row),) * len(placer.groups)
 
 
-def _range_costs(
-    placer: Placer, device: int, chunks: int, in_flight: int, group: int
-) -> NDArray[np.float64]:
+def _range_costs(placer: Placer, device: int, chunks: int, group: int) -> NDArray[np.float64]:
     """Load of blocks i..j-1 on a device, times its chunks, as ``[i, j]``; inf where impossible."""
     count = len(placer.blocks)
     loads = np.array([row.get(device, np.inf) for row in placer.loads[group]])
     sums = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(loads), loads, 0.0))])
     barred = np.concatenate([[0], np.cumsum(~np.isfinite(loads))])
-    held = np.array(placer.parameter_bytes, dtype=float)
-    held += in_flight * np.array(placer.saved_bytes, dtype=float)
-    bytes_held = np.concatenate([[0.0], np.cumsum(held)])
+    bytes_held = np.concatenate([[0.0], np.cumsum(np.array(placer.parameter_bytes, dtype=float))])
     table: NDArray[np.float64] = (sums[None, :] - sums[:, None]) * chunks
     table[(barred[None, :] - barred[:, None]) > 0] = np.inf
     usable = placer.problem.cluster.devices[device].usable_bytes

@@ -16,7 +16,7 @@ from parplan.search.comparing import compare
 from parplan.workload import Workload
 from tests.search.pipelines import even_pipeline
 
-OPTIONS = SearchOptions(solver="list", time_limit_s=2.0, workers=1)
+OPTIONS = SearchOptions(solver="list", time_limit_s=3.0, workers=1)
 
 
 def compared(problem: Problem, registry: Registry, *names: str) -> Comparison:

@@ -135,7 +135,7 @@ def test_stages_that_follow_one_another_may_share_a_device(registry: Registry) -
 def test_balanced_stages_are_even_on_equal_devices(registry: Registry) -> None:
     placer = placer_of(even_pipeline(16, 4, 8), registry)
     for job in (fitted(placer, DualPipe()), fitted(placer, Hanayo(), 2)):
-        assert balanced(job, range(4), 0) == uniform(job)
+        assert balanced(job, range(4)) == uniform(job)
 
 
 def test_near_splits_shift_cuts_and_keep_every_stage() -> None:
