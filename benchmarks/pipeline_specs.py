@@ -72,8 +72,8 @@ class Pipeline:
     def spec(self) -> Spec:
         """Return the spec of the pipeline."""
         free = self.layout is Layout.FREE
-        # Two copies of a stage's weights fit on a device, three do not.
-        weights = self.cap_bytes + 1 if free else 0
+        # The weights of two stages fit beside the activations; a third's take the room of one.
+        weights = 1 if free else 0
         scale = max(1, math.ceil(1e6 / self.saved_bytes)) if self.links else 1
         memory = (self.cap_bytes + 2 * weights) * scale
         both = self.layout in (Layout.MIRRORED, Layout.FREE)

@@ -16,7 +16,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from parplan.graph import Kind
-from parplan.search.placement import Placer, Row
+from parplan.search.placement import Placement, Placer
 from parplan.search.splits import shifted_cuts
 
 DETOUR = 2.0
@@ -50,26 +50,39 @@ class Estimator:
     parameters: NDArray[np.float64]
     memories: NDArray[np.float64]
 
-    def estimate(self, row: NDArray[np.int64]) -> float:
+    def estimate(self, *rows: NDArray[np.int64]) -> float:
         """Return the largest estimate over devices, plus a little for every other one.
 
         The little (a thousandth of the mean square) lets moves count that do not touch the worst.
+
+        Parameters
+        ----------
+        rows
+            Device of each block, for each of some groups with equally many microbatches.
         """
         blocks, devices = self.loads.shape
-        rows = np.arange(blocks)
-        own = self.loads[rows, row]
-        if not np.isfinite(own).all():
-            return math.inf
-        loads = np.bincount(row, own, devices)
-        forward = self.forwards[rows, row]
-        before = np.cumsum(forward) - forward
-        heads = np.zeros(devices)
-        heads[row[::-1]] = before[::-1]
-        stays = np.cumsum(self.away[rows, row][::-1])[::-1]
-        room = self.memories - np.bincount(row, self.parameters, devices)
-        held = np.bincount(row, self.saved * stays, devices) * DETOUR
-        waits = np.where(held > 0, held / np.maximum(room, 1.0), 0.0)
-        ends = np.maximum(heads + loads, waits)
+        loads, held, room = np.zeros(devices), np.zeros(devices), self.memories.copy()
+        heads = np.full(devices, np.inf)
+        places = np.arange(blocks)
+        hosted = np.zeros((blocks, devices), dtype=np.bool_)
+        for row in rows:
+            own = self.loads[places, row]
+            if not np.isfinite(own).all():
+                return math.inf
+            loads += np.bincount(row, own, devices)
+            forward = self.forwards[places, row]
+            before = np.cumsum(forward) - forward
+            first = np.full(devices, np.inf)
+            first[row[::-1]] = before[::-1]
+            heads = np.minimum(heads, first)
+            stays = np.cumsum(self.away[places, row][::-1])[::-1]
+            held += np.bincount(row, self.saved * stays, devices)
+            hosted[places, row] = True
+        room -= self.parameters @ hosted
+        share = DETOUR / len(rows)
+        waits = np.where(held > 0, held * share / np.maximum(room, 1.0), 0.0)
+        busy = np.where(np.isfinite(heads), heads, 0.0) + loads / len(rows)
+        ends = np.maximum(busy, waits)
         worst = float(ends.max())
         return worst + 1e-3 * float(np.square(ends).mean()) / max(worst, 1.0)
 
@@ -104,20 +117,27 @@ def make_estimator(placer: Placer, group: int = 0) -> Estimator:
     )
 
 
-def balance(estimator: Estimator, row: Row, steps: int, seed: int, cooling: float = 0.02) -> Row:
-    """Return the row with the least estimate met in ``steps`` of simulated annealing.
+def balanced(
+    estimator: Estimator, placement: Placement, steps: int, seed: int, cooling: float = 0.02
+) -> Placement:
+    """Return the placement with the least estimate met in ``steps`` of simulated annealing.
 
-    Cuts move; stages stay, and with them the pattern. O(steps x blocks).
+    Cuts move; stages stay, and with them the pattern. Groups with the same row keep it together.
+    O(steps x groups x blocks).
     """
     random_ = random.Random(seed)
-    current = np.array(row, dtype=np.int64)
-    cost = estimator.estimate(current)
+    distinct = list(dict.fromkeys(placement))
+    numbers = [distinct.index(row) for row in placement] if len(distinct) > 1 else [0]
+    current = [np.array(row, dtype=np.int64) for row in distinct]
+    cost = estimator.estimate(*(current[n] for n in numbers))
     best, least = current, cost
     for step in range(steps):
-        new = shifted_cuts(current, random_)
-        if new is None:
-            break
-        found = estimator.estimate(new)
+        which = random_.randrange(len(distinct)) if len(distinct) > 1 else 0
+        shifted = shifted_cuts(current[which], random_)
+        if shifted is None:
+            continue
+        new = [*current[:which], shifted, *current[which + 1 :]]
+        found = estimator.estimate(*(new[n] for n in numbers))
         if not math.isfinite(found):
             continue
         temperature = cooling * least * (1 - step / steps) ** 2
@@ -125,4 +145,5 @@ def balance(estimator: Estimator, row: Row, steps: int, seed: int, cooling: floa
             current, cost = new, found
             if cost < least:
                 best, least = current, cost
-    return tuple(int(d) for d in best)
+    rows = [tuple(row.tolist()) for row in best]
+    return tuple(rows[distinct.index(row)] for row in placement)

@@ -16,7 +16,7 @@ from parplan.graph import Mode, ParameterGroup
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
-from parplan.search.balance import balance, make_estimator
+from parplan.search.balance import balanced, make_estimator
 from parplan.search.blocks import find_blocks
 from parplan.search.earliest_finish import earliest_finish
 from parplan.search.placement import Placer
@@ -144,10 +144,14 @@ def test_balancing_never_worsens_its_estimate(
             start = split_row(placer, stages)
             if start is None:
                 continue
-            after = balance(estimator, start, 60, seed)
-            judged = [estimator.estimate(np.array(row)) for row in (start, after)]
-            assert judged[1] <= judged[0]
-            assert all(d in placer.devices_of[0][b] for b, d in enumerate(after))
+            for placement in ((start,), (start, start[::-1])):
+                before = estimator.estimate(*(np.array(row) for row in placement))
+                after = balanced(estimator, placement, 60, seed)
+                judged = estimator.estimate(*(np.array(row) for row in after))
+                assert judged <= before
+                if judged < np.inf:
+                    places = [(b, d) for row in after for b, d in enumerate(row)]
+                    assert all(d in placer.devices_of[0][b] for b, d in places)
 
 
 @settings(max_examples=examples(60))
