@@ -16,8 +16,11 @@ from parplan.search.sequences.machines import Machines, SequenceView
 from parplan.search.sequences.moves import Edits, make_edits
 from parplan.search.tables import Whole
 
-HOT, COLD = 0.5, 0.02
-"""Temperature at the beginning and the end, in mean durations of what runs on machines."""
+HOT, COLD = 0.5, 0.004
+"""Temperature at the beginning and the end, in mean durations of what runs on machines.
+
+The end is low enough that waits of the length of a short transfer matter too.
+"""
 
 SLICE_S = 0.2
 """Seconds between two looks at the clock."""

@@ -146,7 +146,7 @@ def settle(v: Any, order: Any, place: Any, held: Any) -> Any:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
-def _propose(
+def propose(
     v: Any,
     edits: Any,
     order: Any,
@@ -240,7 +240,7 @@ def anneal_orders(
             else:
                 count = span_visits(v, order, place, late, into_first, into, dice, critical)
         age = (age + 1) % 16
-        if not _propose(v, edits, order, place, held, into_first, into, dice, critical, count):
+        if not propose(v, edits, order, place, held, into_first, into, dice, critical, count):
             undo(v, edits, order, place, held)
             continue
         begin = FAR

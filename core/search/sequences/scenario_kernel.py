@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from parplan.search.sequences.annealing_kernel import _propose, critical_visits, settle
+from parplan.search.sequences.annealing_kernel import critical_visits, propose, settle
 from parplan.search.sequences.kernel import FAR, fits, propagate
 from parplan.search.sequences.moves import draw, draw_real, undo
 
@@ -83,7 +83,7 @@ def anneal_by_scenarios(
             propagate(v, scratch, order, starts, np.int64(-1), starts, FAR)
             count = critical_visits(v, order, place, starts, dice, critical)
         age = (age + 1) % 16
-        if not _propose(v, edits, order, place, held, into_first, into, dice, critical, count):
+        if not propose(v, edits, order, place, held, into_first, into, dice, critical, count):
             undo(v, edits, order, place, held)
             continue
         found = judge(v, scratch, order, times, weights, starts)
