@@ -10,11 +10,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from parplan.search.tables import Real, Tables, Whole
+from parplan.search.tables import Flags, Real, Tables, Whole
 
 
 def run_compiled(
-    tables: Tables, priority: Real, before: Whole, after: Whole
+    tables: Tables, priority: Real, before: Whole, after: Whole, patient: Flags
 ) -> tuple[Whole, int, int, int]:
     """Return (starts, how many were started, an activity that is stuck, the resource it lacks).
 
@@ -24,6 +24,9 @@ def run_compiled(
         ``(n,)``, lower goes first.
     before, after
         Further arcs: ``after[i]`` starts when ``before[i]`` has ended.
+    patient
+        ``(n,)``, which activities wait for more urgent ones of their queue that are known to come,
+        and would fit, before they would have ended themselves.
     """
     t = tables
     starts, done, stuck, resource = _run(
@@ -55,6 +58,7 @@ def run_compiled(
         priority,
         before,
         after,
+        patient,
     )
     return starts, int(done), int(stuck), int(resource)
 
@@ -107,6 +111,15 @@ def _pop(keys: Any, ids: Any, offset: int, size: int) -> None:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+def _lacks(first: Any, index: Any, amount: Any, level: Any, limits: Any, activity: Any) -> Any:
+    """Return the first resource that an activity needs and that is too full; -1 if it fits."""
+    for k in range(first[activity], first[activity + 1]):
+        if level[index[k]] + amount[k] > limits[index[k]]:
+            return np.int64(index[k])
+    return np.int64(-1)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
 def _run(
     durations: Any,
     releases: Any,
@@ -136,6 +149,7 @@ def _run(
     priority: Any,
     before: Any,
     after: Any,
+    patient: Any,
 ) -> Any:
     n = len(durations)
     queues = len(gate)
@@ -169,6 +183,11 @@ def _run(
     event_id = np.empty(2 * n, dtype=np.int64)
     events, done, arrived = 0, 0, 0
     dirty = np.zeros(queues, dtype=np.bool_)
+    # What is known to come to each queue, side by side like the heaps, and where each stands.
+    coming = np.empty(n, dtype=np.int64)
+    expected = np.zeros(queues, dtype=np.int64)
+    stand = np.full(n, -1, dtype=np.int64)
+    stack = np.empty(n, dtype=np.int64)
     for i in range(n):
         if waiting[i] == 0:
             _push(event_time, event_id, 0, events, ready_at[i], i + n)
@@ -182,6 +201,11 @@ def _run(
             if event >= n:
                 activity = event - n
                 q = queue[activity]
+                if stand[activity] >= 0:
+                    expected[q] -= 1
+                    moved = coming[offset[q] + expected[q]]
+                    coming[stand[activity]] = moved
+                    stand[moved] = stand[activity]
                 key = priority[activity]
                 if strict[q]:
                     arrived += 1
@@ -212,11 +236,7 @@ def _run(
             base = offset[q]
             while size[q] > 0:
                 activity = ready_id[base]
-                blocked = -1
-                for k in range(need_first[activity], need_first[activity + 1]):
-                    if level[need_index[k]] + need_amount[k] > limits[need_index[k]]:
-                        blocked = need_index[k]
-                        break
+                blocked = _lacks(need_first, need_index, need_amount, level, limits, activity)
                 if blocked >= 0:
                     if blocked == gate[q] or strict[q]:
                         break
@@ -226,28 +246,64 @@ def _run(
                     _pop(ready_key, ready_id, base, size[q])
                     size[q] -= 1
                     continue
+                if patient[activity]:
+                    waits = False
+                    for c in range(base, base + expected[q]):
+                        other = coming[c]
+                        if (
+                            priority[other] < priority[activity]
+                            and ready_at[other] < now + durations[activity]
+                            and _lacks(need_first, need_index, need_amount, level, limits, other)
+                            < 0
+                        ):
+                            waits = True
+                            break
+                    if waits:
+                        break
                 _pop(ready_key, ready_id, base, size[q])
                 size[q] -= 1
                 for k in range(need_first[activity], need_first[activity + 1]):
                     level[need_index[k]] += need_amount[k]
                 starts[activity] = now
                 done += 1
-                end = now + durations[activity]
-                _push(event_time, event_id, 0, events, end, activity)
+                _push(event_time, event_id, 0, events, now + durations[activity], activity)
                 events += 1
-                for k in range(arc_first[activity], arc_first[activity + 1]):
-                    later = arc_index[k]
-                    ready_at[later] = max(ready_at[later], now + arc_delay[k])
-                    waiting[later] -= 1
-                    if waiting[later] == 0:
-                        _push(event_time, event_id, 0, events, max(ready_at[later], now), later + n)
-                        events += 1
-                for k in range(more_first[activity], more_first[activity + 1]):
-                    later = more_index[k]
-                    ready_at[later] = max(ready_at[later], end)
-                    waiting[later] -= 1
-                    if waiting[later] == 0:
-                        _push(event_time, event_id, 0, events, max(ready_at[later], now), later + n)
+                stack[0] = activity
+                top = 1
+                while top > 0:
+                    top -= 1
+                    one = stack[top]
+                    own = arc_first[one + 1] - arc_first[one]
+                    for k in range(own + more_first[one + 1] - more_first[one]):
+                        if k < own:
+                            later = arc_index[arc_first[one] + k]
+                            time = starts[one] + arc_delay[arc_first[one] + k]
+                        else:
+                            later = more_index[more_first[one] + k - own]
+                            time = starts[one] + durations[one]
+                        ready_at[later] = max(ready_at[later], time, now)
+                        waiting[later] -= 1
+                        if waiting[later] > 0:
+                            continue
+                        to = queue[later]
+                        if to == 0 and need_first[later] == need_first[later + 1]:
+                            # Nothing can hold it up, so what follows it is known already.
+                            starts[later] = ready_at[later]
+                            done += 1
+                            stack[top] = later
+                            top += 1
+                            if (
+                                end_first[later] < end_first[later + 1]
+                                or free_first[later] < free_first[later + 1]
+                            ):
+                                time = starts[later] + durations[later]
+                                _push(event_time, event_id, 0, events, time, later)
+                                events += 1
+                            continue
+                        stand[later] = offset[to] + expected[to]
+                        coming[stand[later]] = later
+                        expected[to] += 1
+                        _push(event_time, event_id, 0, events, ready_at[later], later + n)
                         events += 1
             for k in range(passed):
                 _push(ready_key, ready_id, base, size[q], passed_key[k], passed_id[k])
@@ -259,8 +315,5 @@ def _run(
     for q in range(queues):
         if size[q] > 0 and stuck < 0:
             stuck = ready_id[offset[q]]
-            for k in range(need_first[stuck], need_first[stuck + 1]):
-                if level[need_index[k]] + need_amount[k] > limits[need_index[k]]:
-                    lacking = need_index[k]
-                    break
+            lacking = _lacks(need_first, need_index, need_amount, level, limits, stuck)
     return starts, done, stuck, lacking

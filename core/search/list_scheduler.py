@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.search.network import Network
-from parplan.search.tables import Real, Rows, Tables, Whole, make_tables
+from parplan.search.tables import Flags, Real, Rows, Tables, Whole, make_tables
 
 PLAIN = 400
 """Up to this many activities the plain form is used, which has nothing to load."""
@@ -60,7 +60,12 @@ class ListScheduler:
         self.network = network
         self.tables = make_tables(network)
 
-    def run(self, priority: Real | Sequence[float], arcs: Arcs = NO_ARCS) -> Whole | Deadlock:
+    def run(
+        self,
+        priority: Real | Sequence[float],
+        arcs: Arcs = NO_ARCS,
+        patient: Flags | None = None,
+    ) -> Whole | Deadlock:
         """Return the start of each activity in ticks, or the deadlock that was met.
 
         Parameters
@@ -69,14 +74,18 @@ class ListScheduler:
             Of each activity; lower goes first.
         arcs
             Further arcs.
+        patient
+            Which activities wait for more urgent ones of their queue that are known to come, and
+            would fit, before they would have ended themselves. None: no activity does.
         """
         urgency = np.asarray(priority, dtype=float)
+        waits = np.zeros(len(urgency), dtype=np.bool_) if patient is None else patient
         if len(self.network) <= PLAIN:
-            found = run_plainly(self.tables, urgency, *arcs)
+            found = run_plainly(self.tables, urgency, *arcs, waits)
         else:
             from parplan.search.kernel import run_compiled
 
-            found = run_compiled(self.tables, urgency, *arcs)
+            found = run_compiled(self.tables, urgency, *arcs, waits)
         starts, done, stuck, resource = found
         return starts if done == len(starts) else Deadlock(stuck, resource, done)
 
@@ -87,21 +96,24 @@ class ListScheduler:
 
 
 def run_plainly(
-    tables: Tables, priority: Real, before: Whole, after: Whole
+    tables: Tables, priority: Real, before: Whole, after: Whole, patient: Flags
 ) -> tuple[Whole, int, int, int]:
     """Return (starts, how many were started, an activity that is stuck, the resource it lacks).
 
     The compiled form makes the same decisions; see ``kernel.run_compiled`` for the parameters.
     """
-    return _PlainRun(tables, priority, before, after).run()
+    return _PlainRun(tables, priority, before, after, patient).run()
 
 
 class _PlainRun:
     """One run, in plain Python."""
 
-    def __init__(self, tables: Tables, priority: Real, before: Whole, after: Whole) -> None:
+    def __init__(
+        self, tables: Tables, priority: Real, before: Whole, after: Whole, patient: Flags
+    ) -> None:
         self.t = tables
         self.priority = priority.tolist()
+        self.patient = patient.tolist()
         self.durations = tables.durations.tolist()
         self.count = len(self.durations)
         self.arcs = _pairs(tables.arcs)
@@ -121,6 +133,7 @@ class _PlainRun:
             self.waiting[two] += 1
         self.starts = [-1] * self.count
         self.queues: list[list[tuple[float, int]]] = [[] for _ in tables.gate]
+        self.coming: list[set[int]] = [set() for _ in tables.gate]
         self.dirty: set[int] = set()
         self.arrived = 0
         # (time, activity) is an end, (time, activity + count) becoming ready.
@@ -152,6 +165,7 @@ class _PlainRun:
 
     def _arrive(self, activity: int) -> None:
         q = int(self.t.queue[activity])
+        self.coming[q].discard(activity)
         rank = self.priority[activity]
         if self.t.strict[q]:
             self.arrived += 1
@@ -189,28 +203,50 @@ class _PlainRun:
                     break
                 passed.append(heapq.heappop(heap))
                 continue
+            if self.patient[activity] and self._awaits(q, activity, now):
+                break
             heapq.heappop(heap)
+            for r, amount in self.needs[activity]:
+                self.level[r] += amount
+            heapq.heappush(self.events, (now + self.durations[activity], activity))
             self._start(activity, now)
         for item in passed:
             heapq.heappush(heap, item)
 
-    def _start(self, activity: int, now: int) -> None:
-        for r, amount in self.needs[activity]:
-            self.level[r] += amount
-        self.starts[activity] = now
-        end = now + self.durations[activity]
-        heapq.heappush(self.events, (end, activity))
-        for later, delay in self.arcs[activity]:
-            self._reach(later, now + int(delay), now)
-        for later in self.further.get(activity, ()):
-            self._reach(later, end, now)
+    def _awaits(self, q: int, activity: int, now: int) -> bool:
+        """Return whether something more urgent comes before the activity would have ended."""
+        return any(
+            self.priority[other] < self.priority[activity]
+            and self.ready_at[other] < now + self.durations[activity]
+            and self._lacks(other) < 0
+            for other in self.coming[q]
+        )
 
-    def _reach(self, activity: int, time: int, now: int) -> None:
+    def _start(self, activity: int, now: int) -> None:
+        self.starts[activity] = now
+        begun = [activity]
+        while begun:
+            one = begun.pop()
+            for later, delay in self.arcs[one]:
+                self._reach(later, max(self.starts[one] + int(delay), now), begun)
+            for later in self.further.get(one, ()):
+                self._reach(later, self.starts[one] + self.durations[one], begun)
+
+    def _reach(self, activity: int, time: int, begun: list[int]) -> None:
         self.ready_at[activity] = max(self.ready_at[activity], time)
         self.waiting[activity] -= 1
-        if self.waiting[activity] == 0:
-            ready = max(self.ready_at[activity], now)
-            heapq.heappush(self.events, (ready, activity + self.count))
+        if self.waiting[activity] > 0:
+            return
+        ready, q = self.ready_at[activity], int(self.t.queue[activity])
+        if q == 0 and not self.needs[activity]:
+            # Nothing can hold it up, so what follows it is known already.
+            self.starts[activity] = ready
+            begun.append(activity)
+            if self.ends[activity] or self.frees[activity]:
+                heapq.heappush(self.events, (ready + self.durations[activity], activity))
+            return
+        self.coming[q].add(activity)
+        heapq.heappush(self.events, (ready, activity + self.count))
 
 
 def _pairs(rows: Rows) -> list[list[tuple[int, float]]]:

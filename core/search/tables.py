@@ -14,6 +14,7 @@ from parplan.search.network import Amounts, Network
 
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @frozen(eq=False)
@@ -62,7 +63,7 @@ class Tables:
     waiting: Whole
     queue: Whole
     gate: Whole
-    strict: NDArray[np.bool_]
+    strict: Flags
     watchers: Rows
     levels: Real
     limits: Real
@@ -107,9 +108,7 @@ def make_tables(network: Network) -> Tables:
     )
 
 
-def _rows(
-    rows: Sequence[Iterable[tuple[int, float]]], keep: NDArray[np.bool_] | None = None
-) -> Rows:
+def _rows(rows: Sequence[Iterable[tuple[int, float]]], keep: Flags | None = None) -> Rows:
     lists = [list(row) for row in rows]
     pairs = list(chain.from_iterable(lists))
     index = np.array([i for i, _ in pairs], dtype=np.int64)
@@ -123,7 +122,7 @@ def _rows(
     return Rows(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), index, amount)
 
 
-def _queues(network: Network) -> tuple[Whole, Whole, NDArray[np.bool_]]:
+def _queues(network: Network) -> tuple[Whole, Whole, Flags]:
     """Return queue of each activity, gate of each queue, and which queues are strict.
 
     Queue 0 is for what competes for no unit resource, queue r + 1 for unit resource r; with

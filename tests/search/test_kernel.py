@@ -46,9 +46,10 @@ def test_both_forms_start_everything_at_the_same_instants(problem: Problem, seed
     random_ = np.random.default_rng(seed)
     # Few distinct priorities, so that ties are common.
     priority = random_.integers(0, 4, len(network)).astype(float)
+    patient = random_.random(len(network)) < random_.random()
     for arcs in (NO_ARCS, serial_arcs(network)):
-        plain = run_plainly(tables, priority, *arcs)
-        compiled = run_compiled(tables, priority, *arcs)
+        plain = run_plainly(tables, priority, *arcs, patient)
+        compiled = run_compiled(tables, priority, *arcs, patient)
         assert plain[0].tolist() == compiled[0].tolist()
         assert plain[1:] == compiled[1:]
 
@@ -62,7 +63,10 @@ def test_a_cycle_of_further_arcs_starts_nothing_on_it(run: object, registry: obj
     assert network is not None
     one, two = network.task_index[0, 0], network.task_index[0, 1]
     starts, done, _, _ = run(  # type: ignore[operator]  # one of the two forms
-        make_tables(network), np.zeros(len(network)), *arcs_of([(one, two), (two, one)])
+        make_tables(network),
+        np.zeros(len(network)),
+        *arcs_of([(one, two), (two, one)]),
+        np.zeros(len(network), dtype=np.bool_),
     )
     assert done < len(network)
     assert starts[one] == starts[two] == -1

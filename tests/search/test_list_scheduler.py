@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import attrs
+import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,9 @@ def check_list_schedules(problem: Problem, rules: Rules, chance: random.Random) 
     scheduler = ListScheduler(network)
     found = 0
     for arcs in (NO_ARCS, serial_arcs(network)):
-        starts = scheduler.run([chance.random() for _ in range(len(network))], arcs)
+        priority = [chance.random() for _ in range(len(network))]
+        patient = np.array([chance.random() < 0.3 for _ in range(len(network))])
+        starts = scheduler.run(priority, arcs, patient)
         if isinstance(starts, Deadlock):
             continue
         found += 1
