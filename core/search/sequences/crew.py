@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 
+import attrs
 from attrs import frozen
 
 from parplan.interrupts import held_interrupts
-from parplan.search.evaluation import (
-    Candidate,
-    Prepared,
-    as_candidate,
-    prepare,
-    prepare_assignment,
-)
+from parplan.search.evaluation import Candidate, Prepared, as_candidate, prepare
 from parplan.search.improvement import EAGER, deepest_first
 from parplan.search.list_scheduler import Deadlock
 from parplan.search.placement import Placement, Placer
@@ -34,11 +31,14 @@ PLACEMENTS = 3
 CREW = 4
 """Sequences that are kept from round to round."""
 
-ROUND_S = 4.0
+ALIKE = 2
+"""How many of them may come from the same start."""
+
+ROUND_S = 2.0
 """Seconds of a round, for up to 500 activities; more in proportion."""
 
-RETURNING = 0.4
-"""Heat of a round that goes on from a sequence that was annealed before."""
+HEATS = (1.0, 0.4, 0.15)
+"""Heats of rounds, drawn at random: hot ones leave where they start, cold ones refine it."""
 
 RULES = (
     *deepest_first(),
@@ -58,23 +58,23 @@ class Sequenced:
 
     Attributes
     ----------
-    merged
-        Whether operators of one chunk are merged; if not, every operator is an activity.
-    starts
-        Of each activity of the placement's network, in ticks.
-    annealed
-        Whether it comes from an annealing.
     ways
         The way of each of the placer's coupled operators.
+    stages
+        Stage of each block: operators of one stage may be merged.
+    starts
+        Of each activity of the placement's network, in ticks.
+    origin
+        Number of the starting sequence that it comes from.
     """
 
     placement: Placement
+    ways: Ways
     split_weights: bool
-    merged: bool
+    stages: tuple[int, ...]
     starts: Whole
     figure: int
-    annealed: bool = False
-    ways: Ways = ()
+    origin: int = 0
 
 
 def searched_by_sequences(
@@ -99,7 +99,7 @@ def searched_by_sequences(
     """
     crew: list[Sequenced] = []
     for candidate in starting_sequences(placer, candidates):
-        crew.append(sequenced(candidate))
+        crew.append(sequenced(candidate, origin=len(crew)))
         if candidate.figure < min(c.figure for c in candidates):
             yield candidate
     crew.sort(key=lambda s: s.figure)
@@ -113,11 +113,26 @@ def searched_by_sequences(
         seconds = min(ROUND_S * size, share)
         found = _run(placer, chosen, executor, seconds, seed + turn, target)
         turn += len(chosen)
-        crew = sorted([*(c for c in crew if c not in chosen), *found], key=lambda s: s.figure)
-        crew = crew[:CREW]
+        crew = different([*crew, *found, *waiting])
         if crew[0].figure < best:
             best = crew[0].figure
             yield candidate_of(placer, crew[0])
+
+
+def different(sequences: Iterable[Sequenced]) -> list[Sequenced]:
+    """Return a crew: the best of all, of which not too many come from the same start.
+
+    Two of the same start and the same figure count as one.
+    """
+    best = sorted(sequences, key=lambda s: s.figure)
+    distinct = {(s.origin, s.figure): s for s in best}
+    found: list[Sequenced] = []
+    alike: Counter[int] = Counter()
+    for sequence in distinct.values():
+        if alike[sequence.origin] < ALIKE and len(found) < CREW:
+            alike[sequence.origin] += 1
+            found.append(sequence)
+    return found
 
 
 def _run(
@@ -140,12 +155,16 @@ def _run(
 
 
 def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-    """Yield the best candidates of a few placements and ways, and the best under shares of each."""
+    """Yield the best candidates of a few placements, and the best under shares of each.
+
+    A placement counts anew with other ways, and with other stages: where two stages that follow
+    one another share a device, they are one in list schedules and may be two in hand-made ones.
+    """
     seen: set[object] = set()
     for candidate in sorted(candidates, key=lambda c: c.figure):
         prepared = candidate.prepared
-        choice = (prepared.placement, prepared.ways)
-        if choice in seen or len(prepared.network) > MOST_ACTIVITIES:
+        choice = (prepared.placement, prepared.ways, (*prepared.stage_of_block,))
+        if choice in seen or not prepared.placement or len(prepared.network) > MOST_ACTIVITIES:
             continue
         if len(seen) == PLACEMENTS:
             return
@@ -179,32 +198,25 @@ def improve(
         return sequence
     annealer = Annealer(view, prepared.criterion)
     left = seconds - (time.monotonic() - begun)
-    heat = RETURNING if sequence.annealed else 1.0
+    heat = random.Random(seed).choice(HEATS)
     found = annealer.run(view.order(sequence.starts), left, seed, target, heat)
     if not 0 <= found.figure < sequence.figure:
         return sequence
     starts = view.starts(annealer.times(found.order)[1])
-    return Sequenced(
-        sequence.placement,
-        sequence.split_weights,
-        sequence.merged,
-        starts,
-        found.figure,
-        annealed=True,
-        ways=sequence.ways,
-    )
+    return attrs.evolve(sequence, starts=starts, figure=found.figure)
 
 
-def sequenced(candidate: Candidate) -> Sequenced:
+def sequenced(candidate: Candidate, origin: int = 0) -> Sequenced:
     """Return what a candidate of a placement is to the workers."""
     prepared = candidate.prepared
     return Sequenced(
         prepared.placement,
+        prepared.ways,
         prepared.split_weights,
-        True,
+        (*prepared.stage_of_block,),
         candidate.starts,
         candidate.figure,
-        ways=prepared.ways,
+        origin,
     )
 
 
@@ -214,7 +226,10 @@ def candidate_of(placer: Placer, sequence: Sequenced) -> Candidate:
 
 
 def _prepared(placer: Placer, sequence: Sequenced) -> Prepared:
-    placement, ways = sequence.placement, sequence.ways
-    if sequence.merged:
-        return prepare(placer, placement, ways, split_weights=sequence.split_weights)
-    return prepare_assignment(placer, placer.assignment(placement, ways))
+    return prepare(
+        placer,
+        sequence.placement,
+        sequence.ways,
+        split_weights=sequence.split_weights,
+        stage_of_block=sequence.stages,
+    )

@@ -7,16 +7,27 @@ import time
 import attrs
 import pytest
 
+from parplan.checking import check_schedule
 from parplan.criteria import Criterion
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.search.blocks import find_blocks
-from parplan.search.evaluation import Candidate, prepare
+from parplan.search.evaluation import Candidate, Finisher, prepare, schedule_by_rule
 from parplan.search.improvement import best_candidate, rule_portfolio
 from parplan.search.placement import Placer
 from parplan.search.sequences.annealing import Annealer
-from parplan.search.sequences.crew import schedule_by_shares, searched_by_sequences
+from parplan.search.sequences.crew import (
+    ALIKE,
+    CREW,
+    candidate_of,
+    different,
+    improve,
+    schedule_by_shares,
+    searched_by_sequences,
+    sequenced,
+    starting_sequences,
+)
 from parplan.search.sequences.machines import make_view
 from parplan.workload import Workload
 from tests.search.pipelines import even_pipeline
@@ -73,3 +84,36 @@ def test_no_stage_idles_within_its_span_where_memory_allows(registry: Registry) 
     assert view is not None
     annealer = Annealer(view, Criterion.LONGEST_SPAN)
     assert annealer.run(view.order(start.starts), 20.0, 0, target=24).figure == 24
+
+
+def test_stages_of_one_device_are_searched_joined_and_apart(registry: Registry) -> None:
+    problem = even_pipeline(4, 2, 4, memory=8)
+    rules = make_rules(problem, registry)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    vee = ((0, 1, 1, 0),)
+    rule = rule_portfolio()[0]
+    candidates = [
+        schedule_by_rule(prepare(placer, vee, stage_of_block=stages), rule)
+        for stages in ((), (0, 1, 2, 3))
+    ]
+    found = list(starting_sequences(placer, [c for c in candidates if c is not None]))
+    assert {len(set(c.prepared.stage_of_block)) for c in found} == {3, 4}
+    for candidate in found:
+        better = candidate_of(placer, improve(placer, sequenced(candidate), 0.2, 0, 0))
+        assert better.figure <= candidate.figure
+        assert not check_schedule(Finisher(placer).finish(better), rules)
+
+
+def test_a_crew_comes_from_several_starts(registry: Registry) -> None:
+    problem = even_pipeline(2, 2, 2, memory=4)
+    rules = make_rules(problem, registry)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    start = best_candidate(prepare(placer, ((0, 1),)), rule_portfolio()[:1])
+    assert start is not None
+    first = sequenced(start)
+    many = [attrs.evolve(first, figure=10 + k % 3, origin=0) for k in range(6)]
+    many += [attrs.evolve(first, figure=20 + k, origin=k) for k in range(1, 6)]
+    crew = different(many)
+    assert [s.figure for s in crew] == [10, 11, 21, 22]
+    assert len(crew) == CREW
+    assert [s.origin for s in crew].count(0) == ALIKE
