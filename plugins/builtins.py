@@ -61,6 +61,7 @@ STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.pipedream:PipeDream2BW",
     "parplan.plugins.strategies.terapipe:TeraPipe",
     "parplan.plugins.strategies.recompute:Recompute",
+    "parplan.plugins.strategies.offload:Offload",
 )
 COST_MODELS = (
     "parplan.plugins.costs.measured:Measured",

@@ -8,6 +8,7 @@ import attrs
 
 from parplan.graph import Graph, Kind, Mode, Operator, Tensor
 from parplan.hardware import Cluster, Device, Link
+from parplan.plugins.strategies.offload import Offload
 from parplan.plugins.strategies.recompute import Recompute
 from parplan.problem import Alternative, Problem, Rule
 from parplan.schedule import Schedule
@@ -97,6 +98,22 @@ def block(layers: int = 1, *, devices: int = 1, microbatches: int = 1) -> Proble
 def recomputing(problem: Problem) -> Problem:
     """The same problem with the modes of recomputation."""
     return attrs.evolve(problem, graph=Recompute().apply(problem.graph, {}))
+
+
+def with_host(problem: Problem, memory: int | None = None, bandwidth: float = 4.0) -> Problem:
+    """The same problem with a host, to which every device has a link for each direction."""
+    cluster = problem.cluster
+    ends = [(d.name, "host") for d in cluster.devices]
+    links = tuple(Link(f"{a}>{b}", a, b, bandwidth) for pair in ends for a, b in (pair, pair[::-1]))
+    host = Device("host", "host", memory_bytes=memory, engines={})
+    joined = attrs.evolve(cluster, devices=(*cluster.devices, host), links=(*cluster.links, *links))
+    return attrs.evolve(problem, cluster=joined)
+
+
+def offloading(problem: Problem, ahead: int = 2) -> Problem:
+    """The same problem, on a cluster with a host, with the modes of offloading."""
+    graph = Offload(ahead=ahead).apply(problem.graph, {"cluster": problem.cluster})
+    return attrs.evolve(problem, graph=graph)
 
 
 def ruled(problem: Problem, name: str, **options: object) -> Problem:
