@@ -90,7 +90,7 @@ def _told(rows: Iterable[dict[str, Any]], file: Path | None) -> list[dict[str, A
 @click.option(
     "--most-tasks",
     type=click.IntRange(1),
-    default=500,
+    default=1000,
     show_default=True,
     help="Leave out larger plans.",
 )

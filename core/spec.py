@@ -116,8 +116,6 @@ class WorkloadSpec:
         Factor on the times and bytes of each microbatch. Empty: all 1.
     releases_s
         Earliest start of each microbatch. Empty: all 0.
-    steady_state
-        Plan the repeating pattern of an endless run instead of one flushed step.
     """
 
     kind: WorkloadKind = WorkloadKind.TRAINING
@@ -125,7 +123,6 @@ class WorkloadSpec:
     groups: int | tuple[int, ...] = ()
     scales: tuple[float, ...] = ()
     releases_s: tuple[float, ...] = ()
-    steady_state: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.build()
@@ -139,7 +136,6 @@ class WorkloadSpec:
             groups=in_turn(groups, self.microbatches) if isinstance(groups, int) else groups,
             scales=self.scales,
             releases_s=self.releases_s,
-            steady_state=self.steady_state,
         )
 
 

@@ -49,8 +49,6 @@ class Workload:
         Factor on the times and bytes of each microbatch (variable lengths). Empty: all 1.
     releases_s
         Earliest start of each microbatch (arrival of requests). Empty: all 0.
-    steady_state
-        Plan the repeating pattern of an endless run instead of one flushed step.
     """
 
     kind: WorkloadKind = WorkloadKind.TRAINING
@@ -58,7 +56,6 @@ class Workload:
     groups: tuple[int, ...] = ()
     scales: tuple[float, ...] = ()
     releases_s: tuple[float, ...] = ()
-    steady_state: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.microbatches < 1:

@@ -86,8 +86,6 @@ def no_pipeline(problem: Problem) -> str:
         return "the problem has no forward and backward passes"
     if problem.workload.microbatches < 2:
         return "the problem has one microbatch only"
-    if problem.workload.steady_state:
-        return "the problem is a steady state, without a flush"
     return ""
 
 

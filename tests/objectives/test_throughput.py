@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 
 import attrs
+import numpy as np
 import pyomo.environ as pyo
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 
+from parplan.checking import check_schedule
+from parplan.graph import Repeat
 from parplan.hardware import Device
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.objectives.throughput import Throughput
 from parplan.problem import Rule
 from parplan.registry import Registry
-from parplan.reporting import longest_span_ticks
+from parplan.reporting import device_use, longest_span_ticks
 from parplan.rules import make_rules
-from parplan.schedule import Schedule
+from parplan.schedule import Column, Schedule, Tasks, Transfers
 from tests.examples import chain, placed
+from tests.plugins.strategies.published import simulate
 from tests.strategies import schedules
 
 
@@ -29,6 +33,69 @@ def test_the_longest_span_of_a_device_or_link_is_the_period() -> None:
     # g0 until its last transfer has left: 0-10; the link 2-10; g1 from its first transfer: 2-14.
     assert longest_span_ticks(schedule) == 12
     assert Throughput().value(schedule) == pytest.approx(2 / 12)
+
+
+def repeated(schedule: Schedule, distance: int) -> Schedule:
+    """Return a schedule and, so many ticks later, the same for as many microbatches more."""
+    tasks, moves, workload = schedule.tasks, schedule.transfers, schedule.problem.workload
+    more = workload.microbatches
+
+    def twice(column: Column, shift: int = 0) -> Column:
+        return np.concatenate([column, column + shift])
+
+    problem = attrs.evolve(
+        schedule.problem,
+        workload=attrs.evolve(
+            workload,
+            microbatches=2 * more,
+            groups=2 * workload.groups,
+            scales=2 * workload.scales,
+            releases_s=2 * workload.releases_s,
+        ),
+    )
+    return Schedule(
+        problem,
+        Tasks(
+            twice(tasks.operator),
+            twice(tasks.microbatch, more),
+            twice(tasks.alternative),
+            twice(tasks.start, distance),
+        ),
+        Transfers(
+            twice(moves.tensor),
+            twice(moves.microbatch, more),
+            twice(moves.source),
+            twice(moves.target),
+            twice(moves.start, distance),
+        ),
+    )
+
+
+@given(schedule=schedules())
+def test_copies_a_longest_span_apart_never_meet_on_devices_and_links(
+    schedule: Schedule, registry: Registry
+) -> None:
+    problem = schedule.problem
+    assume(all(operator.repeat is Repeat.MICROBATCH for operator in problem.graph.operators))
+    found = repeated(schedule, longest_span_ticks(schedule))
+    violations = check_schedule(found, make_rules(found.problem, registry))
+    assert not {violation.rule for violation in violations} & {"devices", "links"}
+
+
+def test_copies_a_longest_span_apart_fit_the_memory_of_one(registry: Registry) -> None:
+    schedule = simulate(registry.strategies["zb-h2"].value(), 4, 8, registry)
+    span = longest_span_ticks(schedule)
+    assert span < schedule.makespan
+    devices = tuple(
+        attrs.evolve(device, memory_bytes=use.peak_bytes)
+        for device, use in zip(schedule.problem.cluster.devices, device_use(schedule), strict=True)
+    )
+    cluster = attrs.evolve(schedule.problem.cluster, devices=devices)
+    limited = attrs.evolve(schedule, problem=attrs.evolve(schedule.problem, cluster=cluster))
+    found = repeated(limited, span)
+    assert check_schedule(found, make_rules(found.problem, registry)) == ()
+    closer = repeated(limited, span - 1)
+    assert check_schedule(closer, make_rules(closer.problem, registry)) != ()
 
 
 def test_nothing_that_takes_time_gives_no_limit() -> None:

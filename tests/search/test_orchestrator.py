@@ -134,12 +134,6 @@ def test_throughput(solver: str, registry: Registry) -> None:
     assert plan.bound is None or plan.bound.value >= plan.value * (1 - 1e-9)
 
 
-def test_a_steady_state_is_planned_as_a_step_at_least(registry: Registry) -> None:
-    workload = Workload(microbatches=3, steady_state=True)
-    problem = attrs.evolve(chain(2, devices=2, size=0), workload=workload)
-    assert planned(problem, registry, "cp-sat").value >= 3.0
-
-
 @pytest.mark.parametrize(
     ("objectives", "first", "second"),
     [
