@@ -15,6 +15,7 @@ from parplan.rules import make_rules
 from parplan.search.bounds import bounds_for_assignment, machine_bounds
 from parplan.search.bounds.destructive import refuted_makespans
 from parplan.search.bounds.instance import compile_instance
+from parplan.search.bounds.lanes import find_lanes
 from parplan.search.bounds.machine_exact import find_states, kept, tighten
 from parplan.search.bounds.paths import find_windows
 from parplan.search.bounds.propagation import visits
@@ -103,12 +104,12 @@ def test_windows_are_what_all_orders_of_a_machine_leave() -> None:
         earliest = np.array([rng.randint(0, 12) for _ in range(total)])
         latest = earliest + np.array([rng.randint(0, 16) for _ in range(total)])
         expected = all_orders(streams, earliest.tolist(), latest.tolist())
-        states = find_states(machine, streams.counts, 10**4)
+        states = find_states(find_lanes(streams, machine), 10**4)
         if states is None:
             assert not expected
             continue
         low, high = earliest.copy(), latest.copy()
-        slack = tighten(streams, machine, states, low, high)
+        slack = tighten(states, low, high)
         assert slack.feasible is bool(expected)
         if not expected:
             refuted += 1
@@ -117,7 +118,7 @@ def test_windows_are_what_all_orders_of_a_machine_leave() -> None:
         assert high.tolist() == [max(w[x][1] for w in expected) for x in range(total)]
         shrunk += slack.tighter
         fewer, again, late = kept(states, slack), earliest.copy(), latest.copy()
-        tighten(streams, machine, fewer, again, late)
+        tighten(fewer, again, late)
         assert (again.tolist(), late.tolist()) == (low.tolist(), high.tolist())
     assert refuted > 20
     assert shrunk > 20

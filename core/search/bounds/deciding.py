@@ -12,7 +12,7 @@ from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.search.bounds.decision import decide, grain
-from parplan.search.bounds.destructive import with_states
+from parplan.search.bounds.destructive import states_of_machines
 from parplan.search.bounds.instance import Assignment, Instance, compile_instance, is_step
 from parplan.search.bounds.paths import find_windows
 from parplan.search.bounds.propagation import EffortSpentError, shrink, widest
@@ -70,11 +70,11 @@ def decide_makespan(
 
     unit = grain(streams)
     horizon = round(makespan / problem.tick_s) // unit * unit
-    kept, states = with_states(streams, MOST_STATES)
+    states = states_of_machines(streams, MOST_STATES)
     scope = "problem" if assignment is None else "assignment"
     value = (horizon + unit) * problem.tick_s
     try:
-        windows = shrink(kept, widest(kept, states, horizon), spend)
+        windows = shrink(streams, widest(streams, states, horizon), spend)
     except EffortSpentError:
         return Verdict()
     if windows is None:

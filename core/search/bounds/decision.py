@@ -85,6 +85,7 @@ def decide(streams: Streams, windows: Windows, seconds: float, workers: int = 1)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers
     solver.parameters.max_time_in_seconds = max(seconds, 0.0)
+    solver.parameters.catch_sigint_signal = False  # Ctrl-C is Python's
     status = solver.solve(model)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         values = np.array([solver.value(start) for start in starts], dtype=np.int64)

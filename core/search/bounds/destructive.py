@@ -7,6 +7,7 @@ from itertools import count
 
 import attrs
 
+from parplan.search.bounds.lanes import find_lanes
 from parplan.search.bounds.machine_exact import States, find_states
 from parplan.search.bounds.propagation import (
     EffortSpentError,
@@ -17,7 +18,7 @@ from parplan.search.bounds.propagation import (
     widest,
 )
 from parplan.search.bounds.shaving import shave
-from parplan.search.bounds.streams import Streams
+from parplan.search.bounds.streams import MOST_MEMBERS, Streams
 
 
 def refuted_makespans(
@@ -44,7 +45,7 @@ def refuted_makespans(
     shaving
         Whether what shrinking windows does not refute is tried by shaving them, too.
     """
-    streams, states = with_states(streams, most_states)
+    states = states_of_machines(streams, most_states)
     if not states:
         return
     low = floor
@@ -96,16 +97,20 @@ def _shrunk_and_shaved(streams: Streams, windows: Windows, spend: Spend) -> Wind
     return None if known is None else shave(streams, known, spend)
 
 
-def with_states(streams: Streams, most: int) -> tuple[Streams, tuple[States, ...]]:
-    """Return the machines whose states can be listed, and these; alike machines share them."""
+def states_of_machines(streams: Streams, most: int) -> tuple[States, ...]:
+    """Return the states of the machines that have at most so many; alike machines share them.
+
+    Machines with more than ``MOST_MEMBERS`` streams are left out, too.
+    """
     listed: dict[object, States | None] = {}
     found = []
     for machine in streams.machines:
-        counts = streams.counts[machine.members]
-        key = (counts.tobytes(), machine.key)
-        if key not in listed:
-            listed[key] = find_states(machine, counts, most)
-        found.append(listed[key])
-    pairs = [(m, s) for m, s in zip(streams.machines, found, strict=True) if s is not None]
-    machines = tuple(machine for machine, _ in pairs)
-    return attrs.evolve(streams, machines=machines), tuple(states for _, states in pairs)
+        if len(machine.members) > MOST_MEMBERS:
+            continue
+        lanes = find_lanes(streams, machine)
+        if lanes.key not in listed:
+            listed[lanes.key] = find_states(lanes, most)
+        states = listed[lanes.key]
+        if states is not None:
+            found.append(attrs.evolve(states, lanes=lanes))
+    return tuple(found)

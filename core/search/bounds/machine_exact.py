@@ -15,7 +15,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from parplan.search.bounds.streams import EVER, Index, Machine, Streams
+from parplan.search.bounds.lanes import Lanes
+from parplan.search.bounds.streams import EVER, Index
 
 ROUNDING = 1e-9
 """Part of a capacity by which sums of fractions may miss it."""
@@ -23,16 +24,17 @@ ROUNDING = 1e-9
 
 @frozen(eq=False)
 class States:
-    """The states of one machine of k streams, N of them, each before those that can follow.
+    """The states of one machine of k lanes, N of them, each before those that can follow.
 
     Attributes
     ----------
     done
-        How many tasks of each stream have ended, ``(N, k)``.
+        How many tasks of each lane have ended, ``(N, k)``.
     after
-        The state after one more task of each stream; -1 if there is none, ``(N, k)``.
+        The state after one more task of each lane; -1 if there is none, ``(N, k)``.
     """
 
+    lanes: Lanes
     done: NDArray[np.int32]
     after: NDArray[np.int32]
 
@@ -55,19 +57,19 @@ class Slack:
     tighter: bool
 
 
-def find_states(machine: Machine, counts: Index, most: int) -> States | None:
-    """Return the states of a machine that runs ``counts`` tasks of its members, ``(k,)``.
+def find_states(lanes: Lanes, most: int) -> States | None:
+    """Return the states of a machine.
 
     None if there are more than ``most``, or if no order of the tasks fits the memory.
     """
-    width = len(counts)
+    counts, width = lanes.counts, len(lanes.counts)
     if np.prod(counts + 1, dtype=float) >= 2**62:
         return None
     factor = np.concatenate([[1], np.cumprod(counts[:-1] + 1)]).astype(np.int64)
     level = np.zeros((1, width), dtype=np.int64)
     done, after, total = [level], [], 1
     for _ in range(int(counts.sum())):
-        fits = _fits(machine, counts, level)
+        fits = _fits(lanes, level)
         keys = level @ factor
         following = [keys[fits[:, i]] + factor[i] for i in range(width)]
         distinct = np.unique(np.concatenate(following))
@@ -81,15 +83,15 @@ def find_states(machine: Machine, counts: Index, most: int) -> States | None:
         level = distinct[:, None] // factor % (counts + 1)
         done.append(level)
     after.append(np.full((1, width), -1, dtype=np.int32))
-    return States(np.concatenate(done).astype(np.int32), np.concatenate(after))
+    return States(lanes, np.concatenate(done).astype(np.int32), np.concatenate(after))
 
 
-def _fits(machine: Machine, counts: Index, level: Index) -> NDArray[np.bool_]:
-    """Return which streams may go on in some states, ``(states, k)``."""
-    fits = level < counts
-    for i, j in machine.before:
-        fits[:, j] &= level[:, i] > level[:, j]
-    for room in machine.rooms:
+def _fits(lanes: Lanes, level: Index) -> NDArray[np.bool_]:
+    """Return which lanes may go on in some states, ``(states, k)``."""
+    fits = level < lanes.counts
+    for some, j in lanes.before:
+        fits[:, j] &= level[:, list(some)].sum(axis=1) > level[:, j]
+    for room in lanes.rooms:
         held = (level @ (room.begun - room.ended))[:, None] + room.begun + room.running
         fits &= held <= room.capacity + ROUNDING * abs(room.capacity)
     return fits
@@ -102,13 +104,14 @@ def kept(states: States, slack: Slack) -> States:
         return states
     number = np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32)
     number = np.append(number, np.int32(-1))  # -1 stays -1
-    return States(states.done[alive], number[states.after[alive]])
+    return States(states.lanes, states.done[alive], number[states.after[alive]])
 
 
-def tighten(
-    streams: Streams, machine: Machine, states: States, earliest: Index, latest: Index
-) -> Slack:
+def tighten(states: States, earliest: Index, latest: Index) -> Slack:
     """Shrink the windows of a machine's tasks, in place, to what some order of them needs.
+
+    The k-th start of a lane of several streams lies between the k-th smallest earliest and the
+    k-th smallest latest start of its tasks; these windows are not shrunk.
 
     Parameters
     ----------
@@ -117,18 +120,19 @@ def tighten(
     """
     free = np.empty(len(states.done), dtype=np.int64)
     due = np.empty(len(states.done), dtype=np.int64)
-    members = machine.members
+    lanes = states.lanes
+    first = np.cumsum(lanes.counts) - lanes.counts
+    alone = lanes.alone
+    low, high = earliest[lanes.tasks], latest[lanes.tasks]
+    for lane in np.flatnonzero(~alone):
+        own = slice(first[lane], first[lane] + lanes.counts[lane])
+        low[own], high[own] = np.sort(low[own]), np.sort(high[own])
     result = _tighten(
-        states.done,
-        states.after,
-        streams.ticks[members],
-        streams.counts[members],
-        streams.first[members],
-        earliest,
-        latest,
-        free,
-        due,
+        states.done, states.after, lanes.ticks, lanes.counts, first, alone, low, high, free, due
     )
+    if result > 0:
+        own = np.repeat(alone, lanes.counts)
+        earliest[lanes.tasks[own]], latest[lanes.tasks[own]] = low[own], high[own]
     return Slack(free, due, result >= 0, result > 0)
 
 
@@ -139,6 +143,7 @@ def _tighten(
     ticks: Any,
     counts: Any,
     first: Any,
+    alone: Any,
     earliest: Any,
     latest: Any,
     free: Any,
@@ -181,7 +186,8 @@ def _tighten(
         for x in range(first[i], first[i] + counts[i]):
             if low[x] > high[x]:
                 return -1
-            if low[x] != earliest[x] or high[x] != latest[x]:
-                changed = 1
-            earliest[x], latest[x] = low[x], high[x]
+            if alone[i]:
+                if low[x] != earliest[x] or high[x] != latest[x]:
+                    changed = 1
+                earliest[x], latest[x] = low[x], high[x]
     return changed

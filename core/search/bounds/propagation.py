@@ -16,7 +16,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.search.bounds.machine_exact import Slack, States, kept, tighten
-from parplan.search.bounds.streams import Index, Machine, Streams
+from parplan.search.bounds.streams import Index, Streams
 
 SWEEPS = 500
 """Most sweeps over the machines; windows may still shrink beyond them, they hold all the same."""
@@ -83,25 +83,25 @@ def within(windows: Windows, task: int, earliest: int, latest: int) -> Windows:
 def shrink(streams: Streams, windows: Windows, spend: Spend) -> Windows | None:
     """Return the windows shrunk until nothing changes; None if none is left."""
     earliest, latest = windows.earliest.copy(), windows.latest.copy()
-    machines = list(enumerate(zip(streams.machines, windows.states, strict=True)))
-    tasks = [_tasks(streams, machine) for machine in streams.machines]
+    machines = list(enumerate(windows.states))
     seen: list[tuple[Index, Index] | None] = [None] * len(machines)
     slack: list[Slack | None] = [None] * len(machines)
     for _ in range(SWEEPS):
         changed = False
-        for m, (machine, states) in machines:
+        for m, states in machines:
             if not _follow(streams.before, streams.after, streams.lags, earliest, latest):
                 return None
-            now = earliest[tasks[m]], latest[tasks[m]]
+            tasks = states.lanes.tasks
+            now = earliest[tasks], latest[tasks]
             last = seen[m]
             if last and all(np.array_equal(a, b) for a, b in zip(now, last, strict=True)):
                 continue
             spend(len(states.done))
-            slack[m] = found = tighten(streams, machine, states, earliest, latest)
+            slack[m] = found = tighten(states, earliest, latest)
             if not found.feasible:
                 return None
             changed = changed or found.tighter
-            seen[m] = earliest[tasks[m]], latest[tasks[m]]
+            seen[m] = earliest[tasks], latest[tasks]
         if not changed:
             break
         machines.reverse()
@@ -110,12 +110,6 @@ def shrink(streams: Streams, windows: Windows, spend: Spend) -> Windows | None:
         for states, found in zip(windows.states, slack, strict=True)
     )
     return Windows(windows.horizon, left, earliest, latest)
-
-
-def _tasks(streams: Streams, machine: Machine) -> Index:
-    """Return the tasks of a machine's members."""
-    rows = zip(streams.first[machine.members], streams.counts[machine.members], strict=True)
-    return np.concatenate([np.arange(first, first + number) for first, number in rows])
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from parplan.search.bounds.propagation import Spend, Windows, shrink, within
-from parplan.search.bounds.streams import Streams
+from parplan.search.bounds.streams import Index, Streams
 
 PARTS = (2, 4)
 """Which part of a window is tried to be cut off: a half, else a quarter."""
@@ -26,16 +26,26 @@ def shave(streams: Streams, windows: Windows, spend: Spend) -> Windows | None:
     windows
         Windows that ``shrink`` returned.
     """
+    tasks = _shrinking(windows)
     while True:
         before = _width(windows)
         # The widest first: their parts say most.
-        for task in np.argsort(windows.earliest - windows.latest, kind="stable").tolist():
+        widths = (windows.latest - windows.earliest)[tasks]
+        for task in tasks[np.argsort(-widths, kind="stable")].tolist():
             cut = _cut(streams, windows, task, spend)
             if cut is None:
                 return None
             windows = cut
         if _width(windows) >= (1 - PROGRESS) * before:
             return windows
+
+
+def _shrinking(windows: Windows) -> Index:
+    """Return the tasks whose windows a machine can shrink."""
+    own = np.zeros(len(windows.earliest), dtype=np.bool_)
+    for states in windows.states:
+        own[states.lanes.tasks[np.repeat(states.lanes.alone, states.lanes.counts)]] = True
+    return np.flatnonzero(own)
 
 
 def _width(windows: Windows) -> int:

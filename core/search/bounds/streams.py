@@ -9,7 +9,9 @@ ended. So nothing is assumed about the order of microbatches, and alike ones are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 from attrs import frozen
@@ -38,6 +40,9 @@ Index = NDArray[np.int64]
 
 MOST_TASKS = 100_000
 """A problem with more tasks has no streams: the bounds from them are left out."""
+
+MOST_MEMBERS = 32
+"""Streams of a machine all of whose orders are looked for; of one with more, only arcs are."""
 
 EVER = 2**60
 """Later than any time."""
@@ -77,7 +82,8 @@ class Machine:
     members
         Indices of streams, ``(k,)``.
     before
-        Pairs (i, j) of positions in ``members``: a microbatch's i ends before its j starts.
+        Pairs (i, j) of positions in ``members``: a microbatch's i ends before its j starts,
+        directly or with tasks elsewhere in between.
     rooms
         The memories that the members fill.
     """
@@ -120,6 +126,22 @@ class Streams:
     after: Index
     lags: Index
     machines: tuple[Machine, ...]
+
+    def tasks_of(self, stream: int) -> Index:
+        """Return the indices of the tasks of a stream."""
+        first = int(self.first[stream])
+        return np.arange(first, first + int(self.counts[stream]), dtype=np.int64)
+
+    @cached_property
+    def final(self) -> frozenset[int]:
+        """Streams that run on one machine only, and that no other stream waits for."""
+        stream_of = np.repeat(np.arange(len(self.counts)), self.counts)
+        source, target = stream_of[self.before], stream_of[self.after]
+        waited_for = set(source[source != target].tolist())
+        seen = np.zeros(len(self.counts), dtype=np.int64)
+        for machine in self.machines:
+            seen[machine.members] += 1
+        return frozenset(set(np.flatnonzero(seen == 1).tolist()) - waited_for)
 
 
 def find_streams(windows: Windows) -> Streams | None:
@@ -206,15 +228,31 @@ def _machine(
     rooms: tuple[Room, ...],
 ) -> Machine:
     """Return one machine with the orders and the memory that its members are bound by."""
+    ends: Iterable[tuple[Task, Task]]
+    if len(place) <= MOST_MEMBERS:
+        ends = permutations(place, 2)
+    else:
+        ends = (
+            ((arc.before, row), (arc.after, other))
+            for arc in windows.instance.arcs
+            for row, other, _ in column_pairs(windows.instance, arc.before, arc.after)
+        )
     pairs = {
         (place[a], place[b])
-        for arc in windows.instance.arcs
-        for row, other, _ in column_pairs(windows.instance, arc.before, arc.after)
-        for a, b in [((arc.before, row), (arc.after, other))]
+        for a, b in ends
         if a in place and b in place and comparable(windows.instance, a, b)
-        if reach.binds(arc, reach.group(a, b)) and reach.delay(arc, reach.group(a, b)) >= 0
+        if _precedes(reach, a, b)
     }
     return Machine(np.array(members, dtype=np.int64), tuple(sorted(pairs)), rooms)
+
+
+def _precedes(reach: Reach, a: Task, b: Task) -> bool:
+    """Return whether a microbatch's ``a`` surely ends before its ``b`` starts."""
+    group = reach.group(a, b)
+    length = reach.lengths(a[0], group).get(b[0])
+    if length is None or a[0] == b[0]:
+        return False
+    return length >= reach.least_ticks(a[0], group) + reach.least_ticks(b[0], group)
 
 
 def _rooms(
