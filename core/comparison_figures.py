@@ -12,7 +12,7 @@ from parplan.figures import PlanFigures, Table, json_figures, require_whole
 from parplan.pipeline_figures import period_s
 from parplan.plans import Plan
 from parplan.problem import Problem
-from parplan.reporting import Summary, longest_stage_span_ticks, summary
+from parplan.reporting import Summary, computing_devices, longest_stage_span_ticks, summary
 from parplan.text import bytes_text, percent_text, seconds_text, value_text
 
 COLUMNS = ("schedule", "split", "value", "per microbatch", "bubble", "span bubble",
@@ -88,7 +88,8 @@ def entry_figures(plan: Plan, *, flushes: bool = True) -> EntryFigures:
     require_whole(plan)
     problem, uses = plan.problem, summary(plan.schedule)
     span_s = longest_stage_span_ticks(plan.schedule) * problem.tick_s
-    busy_s = sum(device.busy_s for device in uses.devices) / len(uses.devices)
+    computing = computing_devices(problem, uses.devices)
+    busy_s = sum(device.busy_s for device in computing) / len(computing)
     resident = sum(device.parameter_bytes for device in uses.devices)
     whole = sum(group.bytes for group in problem.graph.parameters)
     fullest = max(range(len(uses.devices)), key=lambda d: _fill(problem, uses, d))

@@ -9,6 +9,8 @@ communication and bubble.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from attrs import frozen
 
@@ -103,16 +105,27 @@ def summary(schedule: Schedule) -> Summary:
     """Return all figures of a schedule; O(n log n) in tasks and transfers."""
     usage = Usage(Facts(schedule))
     devices = _devices(usage)
+    computing = computing_devices(schedule.problem, devices)
     makespan_s = usage.facts.makespan * schedule.problem.tick_s
     return Summary(
         makespan_s,
         devices,
         _links(usage),
-        sum(d.exposed_s for d in devices) / len(devices),
-        sum(d.bubble for d in devices) / len(devices),
+        sum(d.exposed_s for d in computing) / len(computing),
+        sum(d.bubble for d in computing) / len(computing),
         _utilization_if_known(schedule),
         _moved(usage.facts),
     )
+
+
+def computing_devices(problem: Problem, devices: Sequence[DeviceUse]) -> Sequence[DeviceUse]:
+    """Return the devices with the engine ``compute``, over which means are taken; all if none.
+
+    A host that only keeps tensors has no bubble.
+    """
+    specs = problem.cluster.devices
+    found = [use for spec, use in zip(specs, devices, strict=True) if COMPUTE in spec.engines]
+    return found or devices
 
 
 def device_use(schedule: Schedule) -> tuple[DeviceUse, ...]:
@@ -171,12 +184,12 @@ def link_use(schedule: Schedule) -> tuple[LinkUse, ...]:
 def longest_span_ticks(schedule: Schedule) -> int:
     """Return the longest time from first to last use, over all devices and links.
 
-    A device is used by tasks and by transfers that leave or enter it, a link by transfers and
-    collectives; work of no length counts with its instant.
+    A device is used by tasks that hold an engine and by transfers that leave or enter it, a link by
+    transfers and collectives; work of no length counts with its instant.
     """
     facts = Facts(schedule)
     usage, x = Usage(facts), schedule.transfers
-    task, device = facts.devices.at(facts.choice)
+    task, device = _working(facts)
     freed = x.start + facts.moves.occupied
     devices = _longest_span(
         np.concatenate((device, x.source, x.target)),
@@ -193,10 +206,21 @@ def longest_span_ticks(schedule: Schedule) -> int:
 
 
 def longest_stage_span_ticks(schedule: Schedule) -> int:
-    """Return the longest time, over devices, from the start of its first task to its last's end."""
+    """Return the longest time, over devices, from the start of its first task to its last's end.
+
+    Tasks that hold no engine do not count.
+    """
     facts = Facts(schedule)
-    task, device = facts.devices.at(facts.choice)
+    task, device = _working(facts)
     return _longest_span(device, facts.starts[task], facts.ends[task])
+
+
+def _working(facts: Facts) -> tuple[Whole, Whole]:
+    """Return (task, device) of all tasks that hold an engine."""
+    holding = np.array([bool(mode.engines) for mode in facts.modes], dtype=np.bool_)
+    task, device = facts.devices.at(facts.choice)
+    kept = holding[facts.choice[task]]
+    return task[kept], device[kept]
 
 
 def operator_seconds(schedule: Schedule) -> dict[str, float]:

@@ -49,11 +49,13 @@ def longest_span(
 
 
 def uses_by_tasks(model: ScheduleModel) -> dict[int, list[Use]]:
-    """Return what tasks may take of each device."""
+    """Return what tasks may take of each device: nothing where they hold no engine."""
     found: dict[int, list[Use]] = {}
     for task in model.tasks.values():
+        modes = model.problem.graph.operators[task.operator].modes
         for row, literal in task.presence.items():
-            for device in model.problem.alternatives[task.operator][row].devices:
+            alternative = model.problem.alternatives[task.operator][row]
+            for device in alternative.devices if modes[alternative.mode].engines else ():
                 found.setdefault(device, []).append(Use(task.start, task.end, literal))
     return dict(sorted(found.items()))
 

@@ -26,6 +26,15 @@ def test_the_span_of_a_device_counts_its_tasks_and_no_transfer() -> None:
     assert StageSpan().value(schedule) == pytest.approx(7.0)
 
 
+def test_tasks_without_an_engine_are_no_part_of_a_span() -> None:
+    problem = chain(3, seconds=2.0)
+    first = problem.graph.operators[0]
+    idle = attrs.evolve(first, modes=(attrs.evolve(first.modes[0], engines=()),))
+    graph = attrs.evolve(problem.graph, operators=(idle, *problem.graph.operators[1:]))
+    assert StageSpan().value(placed(problem)) == 6.0
+    assert StageSpan().value(placed(attrs.evolve(problem, graph=graph))) == 4.0
+
+
 def test_a_stage_may_end_before_another_has_ended() -> None:
     """Two stages, three microbatches: 3 (F + B + W) per device, though the makespan is longer."""
     problem = even_pipeline(2, 2, 3)

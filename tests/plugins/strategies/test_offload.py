@@ -159,6 +159,14 @@ def tight(microbatches: int = 1) -> Problem:
     return attrs.evolve(problem, cluster=attrs.evolve(problem.cluster, devices=(device,)))
 
 
+def test_a_host_has_no_bubble() -> None:
+    schedule = placed(offloading(with_host(block(3))), **AWAY)
+    alone = summary(placed(block(3)))
+    assert summary(schedule).bubble == 1 - alone.devices[0].busy_s / schedule.makespan
+    busy = [d.busy_s for d in summary(schedule).devices]
+    assert busy == [9.0, 0.0]
+
+
 @pytest.mark.parametrize("solver", ["cp-sat", "list"])
 def test_what_does_not_fit_otherwise_is_planned_with_offloading(
     solver: str, registry: Registry
