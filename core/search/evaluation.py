@@ -10,6 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.contracts import Criterion, Strategy
+from parplan.graph import Kind
 from parplan.pipeline import (
     Fused,
     Order,
@@ -34,6 +35,7 @@ from parplan.search.priorities import (
     Profile,
     priorities,
     profile,
+    waiting_kinds,
     window_arcs,
 )
 from parplan.search.sequences.machines import SequenceView, make_view
@@ -53,6 +55,8 @@ class Prepared:
         Chunk (stage) of each coarse operator.
     stages
         (first, last) per-microbatch coarse operator of each chunk, by their heads.
+    turns
+        The same without weight passes, where there are others.
     """
 
     placement: Placement
@@ -65,6 +69,7 @@ class Prepared:
     stage_of_block: Sequence[int]
     chunk_of: Sequence[int]
     stages: Sequence[tuple[int, int]]
+    turns: Sequence[tuple[int, int]]
 
     @property
     def criterion(self) -> Criterion:
@@ -188,7 +193,7 @@ def _made_ready(
         shared,
         stage_of_block,
         chunk_of,
-        _stages(coarse, network, shared, chunk_of),
+        *_stages(coarse, network, shared, chunk_of),
     )
 
 
@@ -208,13 +213,21 @@ def _as_it_is(placer: Placer, assignment: Mapping[tuple[int, int], int]) -> Coar
 
 def _stages(
     coarse: Coarse, network: Network, shared: Profile, chunk_of: Sequence[int]
-) -> list[tuple[int, int]]:
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the ends of each chunk, and those without weight passes."""
     ends: dict[int, list[tuple[int, int]]] = {}
+    without: dict[int, list[tuple[int, int]]] = {}
     for operator in range(len(coarse.members)):
         if _runs_in_passes(coarse.problem, operator):
-            head = int(shared.heads[network.task_index[operator, 0]])
-            ends.setdefault(chunk_of[operator], []).append((head, operator))
-    return [(min(ends[c])[1], max(ends[c])[1]) for c in sorted(ends)]
+            row = int(shared.heads[network.task_index[operator, 0]]), operator
+            ends.setdefault(chunk_of[operator], []).append(row)
+            if coarse.problem.graph.operators[operator].kind is not Kind.BACKWARD_WEIGHT:
+                without.setdefault(chunk_of[operator], []).append(row)
+    chunks = [(ends[c], without.get(c, ends[c])) for c in sorted(ends)]
+    return (
+        [(min(row)[1], max(row)[1]) for row, _ in chunks],
+        [(min(row)[1], max(row)[1]) for _, row in chunks],
+    )
 
 
 def _runs_in_passes(problem: Problem, operator: int) -> bool:
@@ -225,8 +238,11 @@ def _runs_in_passes(problem: Problem, operator: int) -> bool:
 
 def schedule_by_rule(prepared: Prepared, rule: PriorityRule) -> Candidate | None:
     """Return the list schedule of a rule; None if it runs into a deadlock (memory)."""
-    arcs = window_arcs(prepared.network, prepared.profile, rule, prepared.stages)
-    return _candidate(prepared, priorities(prepared.profile, rule, prepared.chunk_of), arcs, rule)
+    shared = prepared.profile
+    stages = prepared.turns if rule.until == "backward" else prepared.stages
+    arcs = window_arcs(prepared.network, shared, rule, stages)
+    urgency = priorities(shared, rule, prepared.chunk_of)
+    return _candidate(prepared, urgency, arcs, rule)
 
 
 def schedule_serially(prepared: Prepared) -> Candidate | None:
@@ -260,7 +276,8 @@ def schedule_by_recipe(
 def _candidate(
     prepared: Prepared, urgency: Real, arcs: Arcs, rule: PriorityRule | None = None
 ) -> Candidate | None:
-    starts = prepared.scheduler.run(urgency, arcs)
+    patient = None if rule is None else waiting_kinds(prepared.profile, rule)
+    starts = prepared.scheduler.run(urgency, arcs, patient)
     return None if isinstance(starts, Deadlock) else as_candidate(prepared, starts, rule)
 
 

@@ -68,7 +68,26 @@ def rule_portfolio() -> list[PriorityRule]:
         for slope, backward, weight in kinds
     ]
     rules.append(PriorityRule(0.0, {"backward": -EAGER, "weight": -EAGER}, 0.0, 1))
-    return [*rules, *deepest_first()]
+    return [*rules, *deepest_first(), *turning()]
+
+
+def turning() -> list[PriorityRule]:
+    """Return rules that limit what is between forward and backward; weights fill what is left.
+
+    Where a window is about what 1F1B holds, patience keeps passes from holding up the backwards
+    on their way, at the price of idle time.
+    """
+    first = {"backward": -EAGER, "weight": EAGER}
+    weights, passes = frozenset({"weight"}), frozenset({"forward", "weight"})
+    flat = PriorityRule(0.0, first, until="backward")
+    steady = PriorityRule(1.0, {"backward": -1.0, "weight": EAGER}, until="backward")
+    windows = ((1.1, 0), (1.2, 1), (1.3, 0))
+    return [
+        attrs.evolve(flat, patient=passes),
+        *(attrs.evolve(flat, ahead=a, extra=e, patient=weights) for a, e in windows),
+        *(attrs.evolve(steady, ahead=a, extra=e) for a, e in windows),
+        attrs.evolve(deepest_first()[0], ahead=1.0, extra=2, until="backward"),
+    ]
 
 
 def deepest_first() -> list[PriorityRule]:

@@ -12,7 +12,7 @@ from parplan.graph import Kind
 from parplan.problem import STEP
 from parplan.search.list_scheduler import NO_ARCS, Arcs
 from parplan.search.network import Network
-from parplan.search.tables import Real, Whole
+from parplan.search.tables import Flags, Real, Whole
 
 CLASSES: Mapping[Kind, str] = {
     Kind.FORWARD: "forward",
@@ -49,6 +49,11 @@ class PriorityRule:
         Offsets of (stage, kind), in periods, on top of ``offsets``.
     slopes
         Weight of the head for single kinds, instead of ``slope``.
+    until
+        ``"backward"``: a stay ends with the backward pass, so that weights may wait as long as
+        memory allows; empty: with the last pass.
+    patient
+        Kinds that wait for more urgent passes that are known to come before they would have ended.
     """
 
     slope: float = 1.0
@@ -58,6 +63,8 @@ class PriorityRule:
     stage_extra: Mapping[int, int] = field(factory=dict)
     stage_offsets: Mapping[tuple[int, str], float] = field(factory=dict)
     slopes: Mapping[str, float] = field(factory=dict)
+    until: str = ""
+    patient: frozenset[str] = frozenset()
 
 
 @frozen(eq=False)
@@ -149,6 +156,13 @@ def priorities(shared: Profile, rule: PriorityRule, stage_of: Sequence[int]) -> 
     slopes = np.array([rule.slopes.get(kind, rule.slope) for kind in KINDS])[shared.classes]
     urgency: Real = (shared.microbatches + shift) * shared.period + slopes * shared.heads
     return urgency
+
+
+def waiting_kinds(shared: Profile, rule: PriorityRule) -> Flags:
+    """Return which activities are patient under a rule."""
+    kinds = np.array([kind in rule.patient for kind in KINDS])
+    found: Flags = kinds[shared.classes]
+    return found
 
 
 def window_arcs(
