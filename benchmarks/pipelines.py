@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import mixture
+from benchmarks import mixture, robust, unequal
 from benchmarks.cases import Case, Context, Outcome
 from benchmarks.pipeline_specs import Layout, Pipeline
 
@@ -64,7 +64,7 @@ def cases(data: Path | None) -> tuple[Case, ...]:
             found += _zero_bubble(data)
         else:
             found += _tables(family, data)
-    return (*found, *mixture.cases(data))
+    return (*found, *mixture.cases(data), *robust.cases(), *unequal.cases())
 
 
 def _nothing(context: Context) -> Outcome:
