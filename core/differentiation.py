@@ -15,7 +15,7 @@ between them and the optimizer follow from that by the rules of reverse-mode dif
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -155,21 +155,23 @@ def training_graph(
     parameters: Iterable[ParameterGroup],
     updates: Sequence[Update],
     *,
-    split: bool,
+    split: Callable[[Layer], bool],
 ) -> Graph:
     """Return the graph of a training step.
 
     Operators are named ``layer:forward``, ``layer:backward-input`` and ``layer:backward-weight``
-    (or ``layer:backward`` without ``split``), and ``module:optimizer``; the gradient of tensor t
-    is ``t:gradient``.
+    (or ``layer:backward`` where a layer is not split), and ``module:optimizer``; the gradient of
+    tensor t is ``t:gradient``.
 
     Parameters
     ----------
     layers
         In an order in which producers come first.
+    split
+        Whether the gradients of a layer's inputs and of its weights are operators of their own.
     """
     readers = _forward_readers(layers)
-    passes = [p for layer in reversed(layers) for p in _passes(layer, split)]
+    passes = [p for layer in reversed(layers) for p in _passes(layer, split=split(layer))]
     gradients = _gradients(layers, passes, readers)
     done = [p for p in passes if p.updates_weights]
     for update in updates:
@@ -202,7 +204,7 @@ def _forward_readers(layers: Sequence[Layer]) -> dict[str, list[str]]:
     return readers
 
 
-def _passes(layer: Layer, split: bool) -> list[_Pass]:
+def _passes(layer: Layer, *, split: bool) -> list[_Pass]:
     """Return the backward passes of a layer: none, one or two."""
     inputs, weights = layer.backward_input, layer.backward_weight
     trained = bool(layer.parameters)

@@ -38,6 +38,24 @@ def matching_operators(
     return tuple(found) or _nothing("operator or module", pattern, known, key)
 
 
+def matching_modules(pattern: str, modules: Iterable[str], *, key: str = "") -> tuple[str, ...]:
+    """Return the modules that a pattern means: those of its name, inside it, or matched by it.
+
+    Raises
+    ------
+    InputError
+        If it matches nothing, with the closest name.
+
+    Examples
+    --------
+    >>> matching_modules("layers.1", ["layers.1.mlp", "layers.10.mlp"])
+    ('layers.1.mlp',)
+    """
+    known = dict.fromkeys(modules)
+    found = [m for m in known if f"{m}.".startswith(f"{pattern}.") or fnmatchcase(m, pattern)]
+    return tuple(found) or _nothing("module", pattern, known, key)
+
+
 def matching_devices(pattern: str, cluster: Cluster, *, key: str = "") -> tuple[str, ...]:
     """Return the names of the devices that a pattern means; InputError if there is none."""
     names = [device.name for device in cluster.devices]

@@ -21,7 +21,7 @@ def layer(name, reads=(), size=8, *, weights=True, **fields):
 def training(layers, *, split=True):
     groups = [ParameterGroup(name, 1) for x in layers for name in x.parameters]
     updates = [Update(g.name, (g.name,), Work((Kernel(0.0, 1.0),))) for g in groups]
-    return training_graph("g", layers, groups, updates, split=split)
+    return training_graph("g", layers, groups, updates, split=lambda _: split)
 
 
 def readers(graph):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -16,6 +16,7 @@ from parplan.differentiation import Backward, Passes, inference_graph, training_
 from parplan.errors import InputError
 from parplan.files import read_bytes
 from parplan.graph import Graph
+from parplan.patterns import matching_modules
 from parplan.plugins.importers.expert_parallel import ExpertParallel
 from parplan.plugins.importers.granularity import join_modules
 from parplan.plugins.importers.shape import (
@@ -69,6 +70,9 @@ class HuggingFaceOptions:
         Sequences per microbatch.
     workload
         ``inference`` has forward passes alone, and logits of the last token (prefill).
+    whole_backward
+        Modules (names or patterns) whose backward is one pass where the others' is split: PyTorch's
+        pipelines do not split that of their first stage.
     causal_half
         Count attention for the half that a causal mask leaves; by default it counts in full.
     weight_bytes, gradient_bytes, optimizer_bytes
@@ -86,6 +90,7 @@ class HuggingFaceOptions:
     workload: Passes = Passes.TRAINING
     granularity: Granularity = Granularity.BLOCK
     backward: Backward = Backward.SPLIT
+    whole_backward: tuple[str, ...] = ()
     attention: Attention = Attention.FLASH
     causal_half: bool = False
     dtype: NumberFormat = NumberFormat.BF16
@@ -173,14 +178,30 @@ def model_graph(name: str, shape: Shape, setting: Setting, options: HuggingFaceO
     decoder = Decoder(shape, setting)
     layers, groups = list(decoder.layers()), tuple(decoder.parameters())
     if setting.training:
-        split = options.backward is Backward.SPLIT
-        graph = training_graph(name, layers, groups, list(decoder.updates()), split=split)
+        whole = _whole(options, [layer.module for layer in layers])
+        graph = training_graph(
+            name,
+            layers,
+            groups,
+            list(decoder.updates()),
+            split=lambda layer: layer.module not in whole,
+        )
     else:
         graph = inference_graph(name, layers, groups)
     depth = {Granularity.LAYER: 2, Granularity.BLOCK: 3}.get(options.granularity)
     if depth is None:
         return graph
     return join_modules(graph, lambda module: ".".join(module.split(".")[:depth]))
+
+
+def _whole(options: HuggingFaceOptions, modules: Sequence[str]) -> frozenset[str]:
+    """Return the modules whose backward is one pass; InputError if a pattern means none."""
+    if options.backward is Backward.WHOLE:
+        return frozenset(modules)
+    key = "model.options.whole_backward"
+    return frozenset(
+        m for pattern in options.whole_backward for m in matching_modules(pattern, modules, key=key)
+    )
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class PipeDream(Importer):
         updates = [_update(group) for group in groups if group.name in trained]
         split = chosen.backward is Backward.SPLIT
         return training_graph(
-            title, layers, groups, updates if chosen.optimizer else [], split=split
+            title, layers, groups, updates if chosen.optimizer else [], split=lambda _: split
         )
 
 

@@ -378,3 +378,20 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path):
     path.write_text("[]")
     with pytest.raises(InputError, match="is not a JSON object"):
         HuggingFace().load(path, {})
+
+
+@pytest.mark.parametrize("granularity", ["operator", "block", "layer"])
+def test_modules_of_a_first_stage_have_one_backward_pass(load, granularity):
+    split = load(LLAMA, granularity=granularity)
+    graph = load(LLAMA, granularity=granularity, whole_backward=["embedding", "layers.0"])
+    kinds = {kind: {o.module for o in graph.operators if o.kind is kind} for kind in Kind}
+    first = {o.module for o in graph.operators if o.module.startswith(("embedding", "layers.0"))}
+    apart = kinds[Kind.BACKWARD_INPUT] | kinds[Kind.BACKWARD_WEIGHT]
+    assert kinds[Kind.BACKWARD]
+    assert kinds[Kind.BACKWARD] <= first
+    assert not apart & first
+    backwards = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
+    assert flops(graph, *backwards) == flops(split, *backwards)
+    assert saved(graph, "layers.1") == saved(split, "layers.1")
+    with pytest.raises(InputError, match=r"no module matches 'layers\.9'"):
+        load(LLAMA, whole_backward=["layers.9"])
