@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,6 @@ def _row(
         "suite": row["suite"],
         "bound_source": None if plan.bound is None else plan.bound.source,
         "tasks": len(plan.schedule.tasks),
-        "time_limit_s": time_limit_s,
     }
     try:
         said = confirm(plan, solver, registry, time_limit_s)
@@ -233,8 +233,10 @@ def _row(
         "case": row["case"],
         "value": plan.value,
         "seconds": time.perf_counter() - begun,
+        "time_limit_s": time_limit_s,
         "versions": versions(),
         "machine": machine(),
+        "date": datetime.now(UTC).date().isoformat(),
         "plan": row["plan"],
         "details": details,
     }

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ KEYS = (
     "reference",
     "reference_source",
     "seconds",
+    "time_limit_s",
     "compile_seconds",
     "peak_mib",
     "solver",
     "versions",
     "machine",
+    "date",
     "plan",
     "details",
 )
@@ -100,7 +103,9 @@ def run_case(suite: str, case: Case, selection: Selection) -> dict[str, Any]:
     plan.parent.mkdir(parents=True, exist_ok=True)
     plan.unlink(missing_ok=True)
     row: dict[str, Any] = dict.fromkeys(KEYS)
+    today = datetime.now(UTC).date().isoformat()
     row.update(suite=suite, case=case.name, status="failed", machine=machine())
+    row.update(time_limit_s=limit, date=today)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         request = {

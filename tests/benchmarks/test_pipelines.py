@@ -102,6 +102,12 @@ def test_spans_have_their_own_objective_and_reference(suite: dict[str, Case]) ->
     assert outcome.reference == pytest.approx(8.0e-3)
 
 
+def test_the_suite_has_every_family(suite: dict[str, Case]) -> None:
+    families = {case.family for case in suite.values()}
+    assert families >= {"dualpipe", "tight", "scale", "extra", "free"}
+    assert families >= {"zero-bubble", "moe", "robust", "unequal"}
+
+
 def test_families_without_their_tables_are_listed(tmp_path: Path) -> None:
     # Cases that need no table have names of their own.
     selection = Selection("*/[*]", data=tmp_path, plans=tmp_path / "plans")

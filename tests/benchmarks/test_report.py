@@ -23,29 +23,80 @@ def row(case: str, status: str = "optimal", **figures: Any) -> dict[str, Any]:
 
 ROWS = [
     row("a/one", value=10.0, bound=10.0, gap=0.0, reference=12.5, seconds=1.25, peak_mib=99.6,
-        solver="list", versions={"parplan": "1"},
+        solver="list", versions={"parplan": "1"}, date="2026-01-02", time_limit_s=1.0,
         machine={"cpu": "Zen", "cores": 2, "memory_gib": 7.8}),
     row("a/two", "feasible", value=9.0, bound=8.1, gap=0.1, reference=9.0, solver="sequences"),
     row("a/three", "feasible", value=4.0, bound=3.96, gap=0.01, reference=2.0, solver="list"),
     row("a/four", "failed", details={"reason": "Traceback\nMemoryError: no room"}),
     row("b/*", "not run", details={"reason": "'x.csv' does not exist"}),
+    {**row("a/one", "confirmed", value=10.0, solver="cp-sat 9"), "suite": "confirm"},
+    {**row("a/one", "undecided", value=10.0, solver="highs"), "suite": "confirm"},
+    {**row("a/two", "confirmed", value=9.5, solver="of an older plan"), "suite": "confirm"},
 ]  # fmt: skip
+
+ROBUST = row(
+    "robust/one", "feasible", value=2.0, reference=2.5,
+    details={
+        "robust": {"mean": 2.0, "p95": 2.25},
+        "nominal": {"mean": 2.125, "p95": 2.5},
+        "1f1b": None,
+        "best_hand_made": "zb-h1 on the best split",
+        "best_hand_made_mean": 2.5,
+    },
+)  # fmt: skip
+MIXTURE = row(
+    "moe/one", "feasible", value=2.0,
+    details={
+        "schedules": [
+            {"schedule": "plan", "split": "", "note": "", "makespan_s": 2.0,
+             "exposed_share": 0.125, "bubble": 0.25, "peak_bytes": 3_000_000_000},
+            {"schedule": "dualpipe", "split": "best", "note": "does not fit memory"},
+        ]
+    },
+)  # fmt: skip
+UNEQUAL = row(
+    "unequal/one", "feasible", value=2.0,
+    details={
+        "hand_made": [
+            {"name": "gpipe", "makespan_s": 4.0, "variant": False},
+            {"name": "1f1b", "makespan_s": 3.5, "variant": False},
+            {"name": "1f1b", "makespan_s": 3.0, "variant": False},
+            {"name": "dualpipe", "makespan_s": 2.5, "variant": True},
+            {"name": "zb-v", "makespan_s": None, "variant": False},
+        ]
+    },
+)  # fmt: skip
 
 
 def test_every_row_has_its_line_and_every_family_its_sum() -> None:
     page = results_page(ROWS)
-    assert "| one | 10 | 10 | 0.00% | 12.5 | -20.00% | 1.2 | 100 | list |" in page
-    assert "| two | 9 | 8.1 | 10.00% | 9 | = |  |  | sequences |" in page
-    assert "| three | 4 | 3.96 | 1.00% | 2 | +100.00% |  |  | list |" in page
+    line = "| one | 10 | 10 | 0.00% | 12.5 | -20.00% | **1.2** | 100 | list | cp-sat 9, "
+    assert f"{line}undecided: highs |" in page
+    assert "| two | 9 | 8.1 | 10.00% | 9 | = |  |  | sequences |  |" in page
+    assert "| three | 4 | 3.96 | 1.00% | 2 | +100.00% |  |  | list |  |" in page
+    assert "| [a](#s-a) | 4 | 3 | 1 | 1.00% | 10.00% | 1 | 1 | 1 | 1 |" in page
+    assert "| [b](#s-b) | 1 | 0 | 0 |  |  |  |  |  | 0 |" in page
     assert "3 of 4 cases planned, 1 proven optimal." in page
     assert "Gap: median 1.00%, worst 10.00%." in page
-    assert "Against 3 references: 1 better, 1 equal, 1 worse." in page
+    assert "Against 3 references: 1 better, 1 equal, 1 worse (by up to 100.00%)." in page
     assert "- `a/four`: failed: MemoryError: no room" in page
     assert "1 case, none planned." in page
     assert "- `b/*`: not run: 'x.csv' does not exist" in page
     assert "Machine: Zen, 2 cores, 8 GiB." in page
     assert "Versions: parplan 1." in page
+    assert "Measured: 2026-01-02." in page
+    assert "1 case took longer than the time limit." in page
     assert page.count("## ") == 2
+
+
+def test_details_become_tables_of_their_own() -> None:
+    page = results_page([ROBUST, MIXTURE, UNEQUAL])
+    assert "hand-made schedule's in 1 of 1." in page
+    assert "| one | 2 (2.25) | 2.125 (2.5) | 2.5 | zb-h1 on the best split |" in page
+    assert "| plan |  | 2 | 12.50% | 25.00% | 3.0 |" in page
+    assert "| dualpipe | best | does not fit memory |  |  |  |" in page
+    assert "dualpipe (a variant) 2.5, 1f1b 3, gpipe 4; no schedule by zb-v." in page
+    assert "1F1B" not in page.split("## s: moe")[0].split("nominal plan")[1]  # an empty column
 
 
 def test_the_last_row_of_a_case_counts(tmp_path: Path) -> None:

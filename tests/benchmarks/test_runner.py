@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ def test_a_planned_case_reports_what_its_plan_file_holds(tmp_path: Path) -> None
     assert row["value"] == pytest.approx(0.005)
     assert (row["status"], row["gap"], row["reference"]) == ("optimal", 0.0, 0.005)
     assert row["seconds"] > 0
+    assert row["time_limit_s"] == 5.0
+    assert abs(date.fromisoformat(row["date"]) - datetime.now(UTC).date()) <= timedelta(days=1)
     assert row["peak_mib"] > 20
     assert row["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
 

@@ -1,0 +1,90 @@
+"""Further tables of a family, from the details that its rows hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.markdown import number, percent, table
+
+Row = Mapping[str, Any]
+
+
+def detail_tables(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what the details of a family's rows tell besides value and bound."""
+    noisy = [row for row in rows if "robust" in (row["details"] or {})]
+    if noisy:
+        yield _under_noise(noisy)
+    for row in rows:
+        details = row["details"] or {}
+        if "schedules" in details:
+            yield f"`{row['case']}`, every schedule under the same costs:\n"
+            yield _schedules(details["schedules"])
+        elif "hand_made" in details:
+            yield f"`{row['case']}`, against hand-made schedules: {_places(details['hand_made'])}\n"
+
+
+def _under_noise(rows: Sequence[Row]) -> str:
+    """Return means and 95th percentiles of the plans that a robust case compares.
+
+    What is counted is the plan for random times against the best hand-made schedule: its mean is
+    no worse, on scenarios that neither was planned with.
+    """
+    lines, no_worse, compared = [], 0, 0
+    for row in rows:
+        details = row["details"]
+        best = details.get("best_hand_made_mean")
+        if best:
+            compared += 1
+            no_worse += details["robust"]["mean"] <= best
+        lines.append(
+            (
+                row["case"].partition("/")[2],
+                *(_mean_and_tail(details.get(name)) for name in ("robust", "nominal", "1f1b")),
+                number(best),
+                details.get("best_hand_made") or "",
+            )
+        )
+    header = ("case", "robust plan", "nominal plan", "1F1B", "best hand-made", "made by")
+    said = "Mean (95th percentile) under noise; the robust plan's mean is no worse than the best"
+    said += f" hand-made schedule's in {no_worse} of {compared}.\n"
+    return f"{said}\n{table(header, lines)}"
+
+
+def _mean_and_tail(found: Mapping[str, float] | None) -> str:
+    return "" if found is None else f"{number(found['mean'])} ({number(found['p95'])})"
+
+
+def _schedules(entries: Sequence[Mapping[str, Any]]) -> str:
+    header = ("schedule", "split", "makespan", "exposed communication", "bubble", "peak GB")
+    lines = [
+        (
+            entry["schedule"],
+            entry.get("split") or "",
+            number(entry.get("makespan_s")) or entry.get("note") or "no schedule",
+            percent(entry.get("exposed_share")),
+            percent(entry.get("bubble")),
+            f"{entry['peak_bytes'] / 1e9:.1f}" if "peak_bytes" in entry else "",
+        )
+        for entry in entries
+    ]
+    return table(header, lines)
+
+
+def _places(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the hand-made schedules from the best to the worst, and what does not run."""
+    made: dict[str, float] = {}
+    for entry in entries:
+        if entry["makespan_s"] is not None:
+            name, seconds = _name(entry), float(entry["makespan_s"])
+            made[name] = min(made.get(name, seconds), seconds)
+    names = sorted(made, key=lambda name: made[name])
+    missing = sorted(set(map(_name, entries)) - set(made))
+    parts = [", ".join(f"{name} {number(made[name])}" for name in names)]
+    if missing:
+        parts.append(f"no schedule by {', '.join(missing)}")
+    return "; ".join(part for part in parts if part) + "."
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return f"{entry['name']} (a variant)" if entry["variant"] else str(entry["name"])
