@@ -1,0 +1,155 @@
+"""Makespans between the bound and the best schedule, decided one after the other.
+
+A question is one makespan under one assignment; any process can answer it. What is refuted becomes
+a bound, what is found a schedule; what is neither within its time leads to the next makespan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from importlib.util import find_spec
+
+from attrs import define, field, frozen
+
+from parplan.interrupts import held_interrupts
+from parplan.problem import Problem
+from parplan.rules import Rules
+from parplan.schedule import Schedule
+from parplan.search.bounds import decide_makespan
+from parplan.search.bounds.deciding import Verdict
+from parplan.search.evaluation import tighten
+from parplan.search.incumbent import Incumbent
+from parplan.search.network import Network
+
+MOST_TASKS = 4_000
+"""Largest problem, in tasks, whose makespans are decided."""
+
+PARTS = (1 / 16, 1 / 4, 1 / 2)
+"""Where between the bound and the best schedule makespans are tried: near the bound the windows
+are narrow, so there schedules are found or refuted first."""
+
+FIRST_S = 10.0
+"""Seconds for each of the first makespans; twice as many once all parts are left open."""
+
+HOPELESS = 0.5
+"""Part of its time that an attempt must have used for more time to be of any use."""
+
+
+@frozen(eq=False)
+class Question:
+    """Whether a schedule is at most ``makespan`` seconds long, under an assignment if given."""
+
+    problem: Problem
+    rules: Rules
+    assignment: Mapping[tuple[int, int], int] | None
+    makespan: float
+    seconds: float
+    workers: int
+
+
+@frozen(eq=False)
+class Finding:
+    """A verdict, and the seconds that it took."""
+
+    verdict: Verdict
+    seconds: float
+
+
+def answer(question: Question) -> Finding:
+    """Answer a question; runs in any process."""
+    begun = time.monotonic()
+    verdict = decide_makespan(
+        question.problem,
+        question.rules,
+        question.assignment,
+        question.makespan,
+        begun + question.seconds,
+        question.workers,
+    )
+    return Finding(verdict, time.monotonic() - begun)
+
+
+def can_decide(problem: Problem) -> bool:
+    """Return whether makespans of a problem are decided: its size allows it, and ortools is there.
+
+    Bounds and schedules are of makespans only.
+    """
+    small = problem.task_count <= MOST_TASKS
+    return small and problem.objectives[0].name == "makespan" and find_spec("ortools") is not None
+
+
+@define(eq=False)
+class Narrowing:
+    """Narrows the gap between the bound and the best schedule of a problem placed in one way.
+
+    Attributes
+    ----------
+    network
+        The tasks and transfers of the only placement.
+    gap
+        Relative gap at which it is done.
+    """
+
+    network: Network
+    rules: Rules
+    incumbent: Incumbent
+    gap: float
+    workers: int = 1
+    _seconds: float = field(default=FIRST_S, init=False)
+    _part: int = field(default=0, init=False)
+    _hopeless: bool = field(default=False, init=False)
+
+    def question(self, left: float) -> Question | None:
+        """Return what to decide next within the seconds that are left; None if nothing."""
+        bound, tick = self.incumbent.bound, self.rules.problem.tick_s
+        if self._hopeless or left < 1.0 or bound is None or self.incumbent.gap <= self.gap:
+            return None
+        low, high = bound.value, self.incumbent.values[0]
+        makespan = min(low + PARTS[self._part] * (high - low), high - tick)
+        if makespan < low - 0.5 * tick:
+            return None
+        seconds = min(self._seconds, left)
+        return Question(self.rules.problem, self.rules, None, makespan, seconds, self.workers)
+
+    def take(self, question: Question, found: Finding) -> None:
+        """Take note of what became known."""
+        verdict = found.verdict
+        if verdict.bound is not None:
+            self.incumbent.add_bounds([verdict.bound])
+        elif verdict.starts is not None:
+            taken = self.incumbent.offer(self._schedule(verdict.starts), "decided makespans")
+            self._hopeless = not taken  # rules that are not decided forbid it
+        else:
+            self._hopeless = found.seconds < HOPELESS * question.seconds
+            self._part = (self._part + 1) % len(PARTS)
+            self._seconds *= 2 if self._part == 0 else 1
+            return
+        self._part = 0
+
+    def run(self, executor: Executor | None, deadline: float) -> None:
+        """Ask and take until the deadline, or until nothing is left to ask.
+
+        Parameters
+        ----------
+        executor
+            Where questions are answered; None answers them here.
+        """
+        while (question := self.question(deadline - time.monotonic())) is not None:
+            if executor is None:
+                self.take(question, answer(question))
+                continue
+            with held_interrupts():  # the first submission forks the worker
+                future = executor.submit(answer, question)
+            self.take(question, future.result())
+
+    def _schedule(self, starts: Mapping[tuple[int, int], int]) -> Schedule:
+        """Return the schedule with the orders of these starts; transfers leave at once."""
+        network = self.network
+        times = [starts[task] for task in network.tasks]
+        producers = network.problem.graph.producers
+        for tensor, microbatch, _, _ in network.transfers:
+            task = network.task_index[producers[tensor], microbatch]
+            times.append(times[task] + network.durations[task])
+        return network.schedule(tighten(network, times))
