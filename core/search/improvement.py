@@ -68,7 +68,7 @@ def rule_portfolio() -> list[PriorityRule]:
         for slope, backward, weight in kinds
     ]
     rules.append(PriorityRule(0.0, {"backward": -EAGER, "weight": -EAGER}, 0.0, 1))
-    return [*rules, *deepest_first(), *turning()]
+    return [*turning(), *deepest_first(), *rules]
 
 
 def turning() -> list[PriorityRule]:
@@ -104,10 +104,42 @@ def deepest_first() -> list[PriorityRule]:
     ]
 
 
-def best_candidate(prepared: Prepared, rules: Sequence[PriorityRule]) -> Candidate | None:
+@frozen
+class Enough:
+    """When what was found ends the trying of rules.
+
+    Attributes
+    ----------
+    figure
+        A figure this small is good enough, in ticks.
+    deadline
+        After this instant of ``time.monotonic()`` anything is.
+    """
+
+    figure: int = 0
+    deadline: float = math.inf
+
+    def is_met(self, best: Candidate | None) -> bool:
+        """Return whether no further rule is worth its time."""
+        return best is not None and (best.figure <= self.figure or time.monotonic() > self.deadline)
+
+
+NEVER = Enough()
+"""All rules are tried."""
+
+
+def best_candidate(
+    prepared: Prepared, rules: Sequence[PriorityRule], enough: Enough = NEVER
+) -> Candidate | None:
     """Return the best schedule that any of the rules gives; None if all run into deadlocks."""
-    found = [c for rule in rules if (c := schedule_by_rule(prepared, rule)) is not None]
-    return min(found, key=lambda c: c.figure, default=None)
+    best: Candidate | None = None
+    for rule in rules:
+        found = schedule_by_rule(prepared, rule)
+        if found is not None and (best is None or found.figure < best.figure):
+            best = found
+        if enough.is_met(best):
+            break
+    return best
 
 
 def evaluate(
@@ -115,6 +147,7 @@ def evaluate(
     placement: Placement,
     rules: Sequence[PriorityRule],
     ways: Ways = (),
+    enough: Enough = NEVER,
     *,
     split_weights: bool = False,
 ) -> Candidate | None:
@@ -123,7 +156,7 @@ def evaluate(
         prepared = prepare(placer, placement, ways, split_weights=split_weights)
     except InfeasibleError:
         return None
-    return best_candidate(prepared, rules)
+    return best_candidate(prepared, rules, enough)
 
 
 def near_placement(

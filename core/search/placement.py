@@ -237,6 +237,11 @@ class Placer:
         return fragile_edges(self.problem.graph)
 
     @cached_property
+    def is_fixed(self) -> bool:
+        """Whether no block has a choice of its device."""
+        return all(len(devices) == 1 for row in self.devices_of for devices in row)
+
+    @cached_property
     def may_merge(self) -> bool:
         """Whether operators of this problem may be merged at all."""
         return len(set(self.problem.workload.scales)) <= 1 and can_merge(self.rules)

@@ -42,6 +42,9 @@ def starting_placements(placer: Placer, seed: int = 0) -> Iterator[Named]:
 def _all_starts(placer: Placer, seed: int) -> Iterator[Named]:
     if not all(all(row) for row in placer.devices_of):
         return  # some block runs on no single device: on groups only, or nowhere as a whole
+    if placer.is_fixed:
+        yield "as pinned", tuple(tuple(d for (d,) in row) for row in placer.devices_of)
+        return
     if placer.alike:
         yield from _starts(placer, 0, seed, groups=len(placer.groups))
         return
