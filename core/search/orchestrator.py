@@ -33,10 +33,12 @@ from parplan.search.baselines import (
 from parplan.search.bilevel import bilevel, can_assign
 from parplan.search.blocks import find_blocks
 from parplan.search.bounds import combinatorial_bounds, machine_bounds
+from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.evaluation import Candidate, Finisher
 from parplan.search.heuristics import first_candidates
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
+from parplan.search.network import build_network
 from parplan.search.placement import Placer
 from parplan.search.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.sequences.crew import searched_by_sequences
@@ -67,6 +69,9 @@ CRITERION_SHARE = 0.5
 
 AS_PLANNED = "planned times"
 """Scope of bounds that hold if nothing is random."""
+
+DECISION_SHARE = 0.5
+"""Part of the time left after or before which makespans are decided, where they can be."""
 
 FIRST_SHARE = 0.25
 """Part of the time limit in which starting placements are tried."""
@@ -188,6 +193,9 @@ def _search(
         until = min(deadline, time.monotonic() + seconds)
         with _contained("sequence search", incumbent):
             _sequence(placer, candidates, registry, options, incumbent, until)
+        with _contained("decided makespans", incumbent):
+            until = _share(deadline, DECISION_SHARE)
+            _decide(placer, candidates, registry, options, incumbent, until)
     if engine.exact and (incumbent.gap > options.gap or len(rules.objectives) > 1):
         with _contained(engine.solver, incumbent):
             exact.solve(rules, registry, options, engine, incumbent, deadline)
@@ -201,9 +209,13 @@ def _search(
             with _contained("local search", incumbent):
                 _improve(placer, candidates, registry, options, incumbent, until)
         criterion = rules.objectives[0].criterion()
-        until = deadline if criterion is None else _share(deadline, 1 - CRITERION_SHARE)
+        decides = criterion is None and _is_fixed(placer) and can_decide(problem)
+        later = CRITERION_SHARE if criterion is not None else DECISION_SHARE if decides else 0.0
         with _contained("sequence search", incumbent):
+            until = _share(deadline, 1 - later)
             _sequence(placer, candidates, registry, options, incumbent, until)
+        with _contained("decided makespans", incumbent):
+            _decide(placer, candidates, registry, options, incumbent, deadline)
         if criterion is not None:
             with _contained("scenario search", incumbent):
                 _by_scenarios(placer, candidates, criterion, options, incumbent, deadline)
@@ -299,6 +311,28 @@ def _sequence(
             incumbent.offer(Finisher(placer).finish(candidate), "sequence search")
 
     _with_workers("sequence search", registry, options, incumbent, run)
+
+
+def _decide(
+    placer: Placer,
+    candidates: Sequence[Candidate],
+    registry: Registry,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    deadline: float,
+) -> None:
+    """Decide makespans between the bound and the best schedule of a problem's only placement."""
+    problem, rules = placer.problem, placer.rules
+    if not (_is_fixed(placer) and can_decide(problem) and incumbent.gap > options.gap):
+        return
+    assignment = candidates[0].prepared.coarse.fine_assignment
+    network = build_network(problem, rules, assignment)
+    narrowing = Narrowing(network, rules, incumbent, options.gap, options.workers)
+
+    def run(crew: Executor | None) -> None:
+        narrowing.run(crew, deadline)
+
+    _with_workers("decided makespans", registry, options, incumbent, run)
 
 
 def _by_scenarios(
