@@ -67,7 +67,8 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
     """Return a recipe with the shape it has on so many devices; None if it has none.
 
     A recipe that cuts microbatches, or leads them in several directions, gets a variant of the
-    problem: its workload, and with two directions two copies of the parameters.
+    problem: its workload, and with two directions two copies of the parameters. One that leads them
+    in one direction leads all placement groups of the problem so.
 
     Raises
     ------
@@ -81,7 +82,11 @@ def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRe
         return None
     if shape.stages > len(placer.blocks):
         raise InputError(f"needs {shape.stages} stages; the model has {len(placer.blocks)} blocks")
-    numbering = _numbering(workload, shape.groups) if workload.groups else ()
+    numbering = _numbering(workload, shape.groups) if workload.groups and shape.groups else ()
+    if workload.groups and not shape.groups and not placer.alike:
+        raise InputError(
+            "leads all microbatches one way; placement groups use devices of their own"
+        )
     notes = []
     if workload.microbatches != problem.workload.microbatches:
         slices = workload.microbatches / problem.workload.microbatches
@@ -155,8 +160,9 @@ def schedule(fitted: FittedRecipe, order: Sequence[int], stages: Stages) -> Reci
     shape, placer = fitted.shape, fitted.placer
     if len(set(stages)) != shape.stages:
         return "fewer stages than the recipe needs"
+    directions = shape.placements if shape.groups else shape.placements * len(placer.groups)
     placement: Placement = tuple(
-        tuple(order[ranks[stage]] for stage in stages) for ranks in shape.placements
+        tuple(order[ranks[stage]] for stage in stages) for ranks in directions
     )
     if any(
         device not in placer.devices_of[group][block]

@@ -17,7 +17,7 @@ from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBac
 from parplan.plugins.strategies.pipedream import PipeDream, PipeDream2BW
 from parplan.plugins.strategies.terapipe import TeraPipe
 from parplan.plugins.strategies.zero_bubble import ZeroBubbleV
-from parplan.problem import Problem
+from parplan.problem import Problem, Rule
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.schedule import Schedule
@@ -154,9 +154,29 @@ def test_a_recipe_that_cannot_be_fitted_says_why(registry: Registry) -> None:
     assert fit(placer, ZeroBubbleV(), 4, 1) is None
     with pytest.raises(InputError, match="needs 8 stages; the model has 4 blocks"):
         fit(placer, ZeroBubbleV(), 4, 2)
-    grouped = placer_of(even_pipeline(4, 4, 8, groups=(0, 1) * 4), registry)
-    with pytest.raises(InputError, match="placement groups of its own"):
-        fit(grouped, OneForwardOneBackward(), 4, 1)
+    grouped = even_pipeline(4, 4, 8, groups=(0, 1) * 4)
+    pins = [{"pin": {"stages.0": [device]}} for device in ("g0", "g3")]
+    rules = (*grouped.constraints, Rule("placement", {"groups": pins}))
+    with pytest.raises(InputError, match="leads all microbatches one way"):
+        fit(
+            placer_of(attrs.evolve(grouped, constraints=rules), registry),
+            OneForwardOneBackward(),
+            4,
+            1,
+        )
+
+
+def test_a_recipe_of_one_way_leads_all_groups_that_way(registry: Registry) -> None:
+    problem = even_pipeline(4, 4, 8)
+    in_turn = attrs.evolve(problem, workload=attrs.evolve(problem.workload, groups=(0, 1) * 4))
+    job = fitted(placer_of(in_turn, registry), OneForwardOneBackward())
+    found = made(job)
+    assert job.note == ""
+    on_order = schedule(job, range(4), uniform(job))
+    assert isinstance(on_order, RecipeSchedule)
+    assert on_order.candidate.prepared.placement == ((0, 1, 2, 3),) * 2
+    alone = made(fitted(placer_of(problem, registry), OneForwardOneBackward()))
+    assert found.makespan == alone.makespan
 
 
 def test_a_problem_with_groups_of_its_own_numbers_the_microbatches(registry: Registry) -> None:
