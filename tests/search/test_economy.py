@@ -11,7 +11,7 @@ from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.search.blocks import find_blocks
 from parplan.search.economy import economies, least_savings, near_ways
-from parplan.search.heuristics import best_in_any_way, serial_candidate
+from parplan.search.heuristics import best_in_any_way
 from parplan.search.improvement import rule_portfolio
 from parplan.search.placement import Placement, Placer
 from parplan.search.ways import Ways
@@ -89,8 +89,3 @@ def test_few_layers_are_computed_again_where_memory_lacks_a_little(registry: Reg
     assert found is not None
     *_, all_saved = economies(placer, PLACEMENT)
     assert 0 < sum(saved_on(found.prepared.ways)) < sum(saved_on(all_saved))
-
-
-def test_one_microbatch_after_another_is_tried_in_every_way(registry: Registry) -> None:
-    assert serial_candidate(layered(4, registry), PLACEMENT) is not None
-    assert serial_candidate(layered(1, registry), PLACEMENT) is None
