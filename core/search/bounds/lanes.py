@@ -99,7 +99,7 @@ def _between(
     previous: list[set[int]],
 ) -> tuple[tuple[tuple[int, ...], int], ...]:
     """Return what each lane waits for: each of some lanes, or all of them together."""
-    found = set()
+    found: set[tuple[tuple[int, ...], int]] = set()
     for lane, some in enumerate(lanes):
         if len(some) == 1:
             found.update(((lane_of[i],), lane) for i, j in machine.before if j == some[0])

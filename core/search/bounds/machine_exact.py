@@ -131,8 +131,9 @@ def tighten(states: States, earliest: Index, latest: Index) -> Slack:
         states.done, states.after, lanes.ticks, lanes.counts, first, alone, low, high, free, due
     )
     if result > 0:
-        own = np.repeat(alone, lanes.counts)
-        earliest[lanes.tasks[own]], latest[lanes.tasks[own]] = low[own], high[own]
+        shrunk = np.repeat(alone, lanes.counts)
+        tasks = lanes.tasks[shrunk]
+        earliest[tasks], latest[tasks] = low[shrunk], high[shrunk]
     return Slack(free, due, result >= 0, result > 0)
 
 
