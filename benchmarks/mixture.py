@@ -4,17 +4,19 @@ Every pipeline device stands for one rank of a group that divides the experts (s
 ``parplan.plugins.importers.expert_parallel``). A layer stays on one device; everything else, which
 layers go where and what runs when, is for the planner to find. The hand-made schedules stand under
 the same costs: 1F1B and ZB-H1 run the operators of a pass one after another, DualPipe's pairs run
-theirs side by side as soon as inputs and engines allow. DualPipe holds its parameters twice.
+theirs side by side as soon as inputs and engines allow. DualPipe holds its parameters twice, and so
+may the plan.
 
-Memory is not limited: with all layers, and without recomputation, none of the three would fit 80 GB
-at 4,096 tokens, so the peak of each is told instead.
+Memory is no device's own: with all layers, and without recomputation, none of the three would fit
+80 GB at 4,096 tokens. So it is either not limited, and the peak of each is told; or, in cases whose
+name ends with ``-dualpipe-memory``, every device has what DualPipe needs where it needs most.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,12 @@ from attrs import frozen
 
 from benchmarks.cases import Case, Context, Outcome
 from parplan.api import compare, load_registry
+from parplan.comparison import Comparison
+from parplan.errors import LimitError
 from parplan.plans import Plan
+from parplan.registry import Registry
 from parplan.reporting import summary
+from parplan.spec import parse_spec
 
 HAND_MADE = ("1f1b", "zb-h1", "dualpipe")
 
@@ -62,23 +68,34 @@ NETWORK: Mapping[str, Any] = {
 
 @frozen
 class Setup:
-    """A model cut down to some layers, on some devices, in groups of some ranks."""
+    """A model cut down to some layers, on some devices, in groups of some ranks.
+
+    Attributes
+    ----------
+    equal_memory
+        Whether a device has no more memory than DualPipe needs; else it has plenty.
+    """
 
     layers: int
     dense: int
     devices: int
     degree: int
     microbatches: int
+    equal_memory: bool = False
 
-    def spec(self, model: Path) -> str:
-        """Return the spec, with the model's configuration in a file."""
+    def spec(self, model: Path, memory_bytes: int) -> str:
+        """Return the spec, with the model's configuration in a file.
+
+        Microbatches may take turns in two placements, as DualPipe's do; each is a copy of the
+        parameters, unless they are the same.
+        """
         layers = [[f"layers.{i}.*"] for i in range(self.layers)]
         device = {
             "preset": "h100-sxm-80gb",
             "count": self.devices,
             "name": "d{}",
             "node": "cluster",
-            "memory_bytes": "4 TB",
+            "memory_bytes": memory_bytes,
         }
         options = {
             "sequence": 4096,
@@ -90,7 +107,11 @@ class Setup:
                 "name": model.stem,
                 "model": {"kind": "huggingface", "file": str(model), "options": options},
                 "cluster": {"devices": [device], "intra": {"preset": "infiniband-ndr"}},
-                "workload": {"kind": "training", "microbatches": self.microbatches},
+                "workload": {
+                    "kind": "training",
+                    "microbatches": self.microbatches,
+                    "groups": min(2, self.devices),
+                },
                 "constraints": [{"placement": {"together": layers}}],
             }
         )
@@ -108,9 +129,17 @@ class Setup:
 SETUPS = {
     "one-layer": Setup(1, 0, 1, 8, 4),
     "4-stages-8-ranks": Setup(8, 0, 4, 8, 16),
+    "4-stages-8-ranks-dualpipe-memory": Setup(8, 0, 4, 8, 16, equal_memory=True),
     "deepseek-v3-m32": Setup(61, 3, 16, 64, 32),
+    "deepseek-v3-m32-dualpipe-memory": Setup(61, 3, 16, 64, 32, equal_memory=True),
     "deepseek-v3-m64": Setup(61, 3, 16, 64, 64),
 }
+PLENTY = 4 * 10**12
+"""Bytes of a device that no schedule fills."""
+
+MEMORY_SHARE = 0.15
+"""Part of the time limit in which DualPipe is planned alone, to know what it needs."""
+
 LARGE_S = 300.0
 """Time limit of the cases with all layers."""
 
@@ -120,7 +149,7 @@ def cases(_: Path | None = None) -> tuple[Case, ...]:
     return tuple(
         Case(
             f"moe/{name}",
-            partial(mixture_case, name),
+            partial(mixture_case, name, setup),
             time_limit_s=LARGE_S if setup.layers > SETUPS["4-stages-8-ranks"].layers else 60.0,
             short=setup.layers == 1,
         )
@@ -128,26 +157,25 @@ def cases(_: Path | None = None) -> tuple[Case, ...]:
     )
 
 
-def mixture_case(name: str, context: Context) -> Outcome:
+def mixture_case(name: str, setup: Setup, context: Context) -> Outcome:
     """Compare the plan found with the hand-made schedules; the reference is the best of them."""
-    from parplan.spec import parse_spec
-
-    setup, registry = SETUPS[name], load_registry()
+    registry = load_registry()
+    share = MEMORY_SHARE if setup.equal_memory else 0.0
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / f"{name}.json"
         model.write_text(json.dumps(setup.config()), encoding="utf-8")
-        found = compare(
-            parse_spec(setup.spec(model)),
-            schedules=HAND_MADE,
-            registry=registry,
-            time_limit_s=context.time_limit_s,
-        )
+        planned = partial(compared, setup, model, registry)
+        memory = PLENTY
+        if setup.equal_memory:
+            alone = planned(PLENTY, ("dualpipe",), share * context.time_limit_s)
+            memory = dualpipe_peak(alone)
+        found = planned(memory, HAND_MADE, (1 - share) * context.time_limit_s)
     rows = [
         {"schedule": entry.name, "split": entry.split, "note": entry.note}
         | ({} if entry.plan is None else figures(entry.plan))
         for entry in found.entries
     ]
-    made = [row for row in rows[1:] if "makespan_s" in row]
+    made = [row for row in rows if row["split"] and "makespan_s" in row]
     best = min(made, key=lambda row: float(row["makespan_s"]), default=None)
     return Outcome(
         plan=found.plan,
@@ -156,8 +184,39 @@ def mixture_case(name: str, context: Context) -> Outcome:
         reference_source=None
         if best is None
         else f"best of {', '.join(HAND_MADE)}: {best['schedule']} on the {best['split']} split",
-        details={"schedules": rows, "device": "one rank of an expert-parallel group"},
+        details={
+            "schedules": rows,
+            "device": "one rank of an expert-parallel group",
+            "memory_bytes": memory,
+        },
     )
+
+
+def compared(
+    setup: Setup,
+    model: Path,
+    registry: Registry,
+    memory_bytes: int,
+    schedules: Sequence[str],
+    time_limit_s: float,
+) -> Comparison:
+    """Return the plan of a setup beside hand-made schedules, on devices of so much memory."""
+    spec = parse_spec(setup.spec(model, memory_bytes))
+    return compare(spec, schedules=schedules, registry=registry, time_limit_s=time_limit_s)
+
+
+def dualpipe_peak(comparison: Comparison) -> int:
+    """Return the bytes that the best DualPipe of a comparison needs on the device that needs most.
+
+    Raises
+    ------
+    LimitError
+        If there is none.
+    """
+    for entry in comparison.entries:
+        if entry.name == "dualpipe" and entry.plan is not None:
+            return int(figures(entry.plan)["peak_bytes"])
+    raise LimitError("no DualPipe was found whose memory could be the limit; give more time")
 
 
 def figures(plan: Plan) -> dict[str, Any]:
