@@ -115,7 +115,7 @@ def comparison_table(figures: ComparisonFigures) -> Table:
     """Return a row per schedule; what has none says why in its note."""
     title = "Schedules under the same costs and rules"
     rows = [_cells(entry, found, figures.unit) for entry, found in figures.rows()]
-    return Table(title, COLUMNS, rows, 2)
+    return Table(title, COLUMNS, rows, 2, notes=1)
 
 
 def _cells(entry: Entry, found: EntryFigures | None, unit: str) -> tuple[str, ...]:

@@ -48,12 +48,22 @@ def _rows(rows: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
 
 @frozen
 class Table:
-    """Text in rows and columns; the first ``left`` columns are names, the others figures."""
+    """Text in rows and columns: the first ``left`` are names, the last ``notes`` remarks.
+
+    All others are figures.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...] = field(converter=_rows)
     left: int = 1
+    notes: int = 0
+
+    def kind(self, column: int) -> str:
+        """Return what a column holds: ``"name"``, ``"figure"`` or ``"note"``."""
+        if column < self.left:
+            return "name"
+        return "note" if column >= len(self.columns) - self.notes else "figure"
 
 
 def figures_of(plan: Plan, unit: str) -> PlanFigures:
@@ -167,7 +177,7 @@ def baseline_table(figures: PlanFigures) -> Table:
     peak = max(device.peak_bytes for device in uses.devices)
     ours = ("this plan", "", seconds_text(uses.makespan_s), percent_text(uses.bubble),
             bytes_text(peak), percent_text(plan.gap), "")  # fmt: skip
-    return Table(title, columns, (ours, *(_baseline(row) for row in known)), 2)
+    return Table(title, columns, (ours, *(_baseline(row) for row in known)), 2, notes=1)
 
 
 def _baseline(row: Mapping[str, Any]) -> tuple[str, ...]:

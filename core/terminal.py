@@ -6,7 +6,7 @@ import io
 import shutil
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +153,8 @@ def shown(table: Table) -> RenderableType:
         show_edge=False,
     )
     for index, column in enumerate(table.columns):
-        grid.add_column(column, justify="left" if index < table.left else "right", overflow="fold")
+        side: Literal["left", "right"] = "right" if table.kind(index) == "figure" else "left"
+        grid.add_column(column, justify=side, overflow="fold")
     for row in table.rows:
         grid.add_row(*(Text(plain(cell)) for cell in row))
     return grid
