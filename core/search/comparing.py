@@ -18,6 +18,7 @@ from parplan.registry import Registry
 from parplan.rules import Rules, with_problem
 from parplan.search.baselines import (
     MOST_CHUNKS,
+    NO_TIME,
     Baseline,
     baselines,
     no_pipeline,
@@ -152,8 +153,9 @@ def _planned(
         (recipe.name, ""): Baseline(recipe.name, "", 1, None, INTERRUPTED) for recipe in recipes
     }
     made: Iterable[Baseline]
+    until = started + HAND_MADE_SHARE * options.time_limit_s
     try:
-        for one in _hand_made(placer, recipes, started, options, report):
+        for one in _hand_made(placer, recipes, until, options.seed, report):
             rows.pop((one.name, ""), None)
             rows[title(one), one.split] = one
     except KeyboardInterrupt:
@@ -163,23 +165,30 @@ def _planned(
         left = max(left, LEAST_SHARE * options.time_limit_s)
     limited = attrs.evolve(options, time_limit_s=left)
     plan = search(placer.problem, placer.rules, registry, limited, report, made)
+    if plan.status == "optimal" and not plan.provenance["interrupted"]:
+        # The search was over early, and nothing that is tried now can beat its plan.
+        late = {one.name for one in rows.values() if one.note == NO_TIME}
+        rest = [recipe for recipe in recipes if recipe.name in late]
+        deadline = started + options.time_limit_s
+        for one in _hand_made(placer, rest, deadline, options.seed, report):
+            rows[title(one), one.split] = one
     return plan, [_entry(one, plan) for one in rows.values()]
 
 
 def _hand_made(
     placer: Placer,
     recipes: Sequence[Strategy],
-    started: float,
-    options: SearchOptions,
+    until: float,
+    seed: int,
     report: Report | None,
 ) -> Iterator[Baseline]:
-    """Yield the rows of recipes, as ``baselines`` does."""
+    """Yield the rows of recipes, as ``baselines`` does, and report each."""
+    started = time.monotonic()
     reason = no_pipeline(placer.problem)
     if reason:
         yield from (Baseline(recipe.name, "", 1, None, reason) for recipe in recipes)
         return
-    until = started + HAND_MADE_SHARE * options.time_limit_s
-    for one in baselines(placer, recipes, until, options.seed):
+    for one in baselines(placer, recipes, until, seed):
         yield one
         if report is not None:
             report(Progress(f"{title(one)} {one.split}".rstrip(), time.monotonic() - started))

@@ -12,6 +12,7 @@ from parplan.options import SearchOptions
 from parplan.problem import Problem, Rule
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.search import comparing
 from parplan.search.comparing import compare
 from parplan.workload import Workload
 from tests.search.pipelines import even_pipeline
@@ -50,6 +51,23 @@ def test_what_does_not_fit_keeps_its_row(registry: Registry) -> None:
     rows = {(e.name, e.split): (e.plan is not None, e.note) for e in comparison.entries}
     assert rows["1f1b", "uniform"] == (True, "")
     assert rows["gpipe", "uniform"] == rows["gpipe", "best"] == (False, "does not fit memory")
+
+
+def test_a_search_that_ends_early_leaves_its_time_to_hand_made_schedules(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "HAND_MADE_SHARE", 0.0)
+    problem = even_pipeline(2, 2, 4)
+    found = compare(
+        problem,
+        make_rules(problem, registry),
+        registry,
+        attrs.evolve(OPTIONS, time_limit_s=30.0),
+        ("1f1b", "zb-h1", "gpipe"),
+    )
+    assert found.plan.status == "optimal"
+    assert {entry.name for entry in found.entries} == {"plan", "1f1b", "zb-h1", "gpipe"}
+    assert all(entry.plan is not None for entry in found.entries)
 
 
 def test_what_does_not_apply_keeps_its_row(registry: Registry) -> None:
