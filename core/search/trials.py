@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 from attrs import frozen
 
+from parplan.pipeline import PassKind
 from parplan.search.improvement import anneal
 from parplan.search.recipes import (
     FittedRecipe,
@@ -66,6 +67,17 @@ class Trial:
     made: RecipeSchedule | str = ""
 
     @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one split, or order of devices."""
+        return len(self.job.placer.blocks) > self.job.shape.stages or len(self.orders) > 1
+
+    @property
+    def passes(self) -> int:
+        """How many passes its schedule has."""
+        shape = self.job.shape
+        return len(PassKind) * shape.stages * shape.microbatches
+
+    @property
     def stages(self) -> Stages:
         """The split of the schedule; empty without one."""
         if isinstance(self.made, str):
@@ -99,7 +111,9 @@ class Trial:
 
 
 def estimated(trial: Trial, seed: int) -> Trial:
-    """Return a trial with its best split by sums over blocks."""
+    """Return a trial with its best split by sums over blocks, if there is any choice."""
+    if not trial.has_choice:
+        return trial
     try:
         found = estimated_splits(trial.job, trial.blocks, trial.orders, seed)
     except Exception:  # noqa: BLE001  # somebody's code: its schedule says later what it did

@@ -32,11 +32,13 @@ class _NoShape(Strategy):
         raise ValueError("not today")
 
 
-def _rows(registry: Registry, *recipes: Strategy) -> dict[tuple[str, str], Baseline]:
+def _rows(
+    registry: Registry, *recipes: Strategy, seconds: float = 30.0
+) -> dict[tuple[str, str], Baseline]:
     rules = make_rules(even_pipeline(8, 4, 8), registry)
     placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
-    found = baselines(placer, recipes, time.monotonic() + 30.0, 0)
-    return {(row.name, row.split): row for row in found}
+    found = baselines(placer, recipes, time.monotonic() + seconds, 0)
+    return {(row.name, row.split): row for row in found}  # later rows replace earlier ones
 
 
 def test_a_recipe_that_breaks_has_a_row_that_says_how(registry: Registry) -> None:
@@ -57,6 +59,29 @@ def test_the_best_split_is_no_worse_than_the_uniform_one(registry: Registry) -> 
             best = rows[name, "best"].candidate
             assert best is not None
             assert best.makespan <= row.candidate.makespan
+
+
+def test_time_that_is_up_ends_large_schedules_after_the_first(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = [registry.strategies[name].value() for name in ("gpipe", "1f1b", "zb-h1")]
+    small = _rows(registry, *recipes, seconds=-1.0)
+    assert all(row.candidate is not None for row in small.values())
+    monkeypatch.setattr("parplan.search.baselines.FEW_PASSES", 0)
+    large = _rows(registry, *recipes, seconds=-1.0)
+    assert set(large) == set(small)
+    made = [key for key, row in large.items() if row.candidate is not None]
+    assert made == [("gpipe", "best")]
+    assert {large[key].note for key in large if key not in made} == {"no time was left for it"}
+
+
+def test_only_what_never_flushes_says_so(registry: Registry) -> None:
+    recipes = [registry.strategies[name].value() for name in ("1f1b", "pipedream")]
+    rows = _rows(registry, *recipes)
+    assert {name: row.flushes for (name, _), row in rows.items()} == {
+        "1f1b": True,
+        "pipedream": False,
+    }
 
 
 def test_a_row_gives_figures_of_the_schedule(registry: Registry) -> None:

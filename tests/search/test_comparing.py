@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import attrs
 import pytest
 
 from parplan.checking import check_plan
 from parplan.comparison import Comparison
+from parplan.comparison_figures import comparison_figures, comparison_table
 from parplan.errors import InputError
 from parplan.options import SearchOptions
 from parplan.problem import Problem, Rule
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.search import comparing
+from parplan.search.baselines import Baseline, baselines
 from parplan.search.comparing import compare
 from parplan.workload import Workload
 from tests.search.pipelines import even_pipeline
@@ -112,6 +117,39 @@ def test_two_directions_are_planned_too(registry: Registry) -> None:
             assert check_plan(entry.plan, registry) == ()
     assert rows["1f1b", "best"].plan is not None
     assert rows["1f1b", "best"].note == ""
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_ctrl_c_keeps_the_hand_made_schedules_so_far(
+    place: int, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some(*given: Any) -> Iterator[Baseline]:
+        for number, row in enumerate(baselines(*given)):
+            if number == place:
+                raise KeyboardInterrupt
+            yield row
+
+    monkeypatch.setattr("parplan.search.comparing.baselines", some)
+    comparison = compared(even_pipeline(4, 4, 8), registry, "1f1b", "gpipe", "dualpipe")
+    assert comparison.is_interrupted
+    assert check_plan(comparison.plan, registry) == ()
+    rows = {(e.name, e.split): e for e in comparison.entries[1:]}
+    made = [entry.plan for entry in rows.values() if entry.plan is not None]
+    assert len(made) == place
+    assert all(comparison.plan.value <= plan.value for plan in made)
+    note = "Ctrl-C came before it was tried"
+    assert rows["dualpipe", ""].note == f"two directions: two copies of the parameters: {note}"
+    assert {e.name for e in rows.values()} == {"1f1b", "gpipe", "dualpipe"}
+    assert {e.note for e in rows.values() if e.plan is None and e.name != "dualpipe"} <= {note}
+
+
+def test_what_never_flushes_has_a_period(registry: Registry) -> None:
+    comparison = compared(even_pipeline(4, 4, 8), registry, "1f1b", "pipedream-2bw")
+    figures = comparison_figures(comparison, "s")
+    periods = {e.name: found.period_s for e, found in figures.rows() if found is not None}
+    assert periods["pipedream-2bw"] == 3.0  # F, B and W, and nothing else
+    assert periods["1f1b"] == 33 / 8
+    assert "4.125 s" in {row[3] for row in comparison_table(figures).rows}
 
 
 def test_variants_say_so_and_have_no_bound(registry: Registry) -> None:
