@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from parplan.checking.schedules import check_schedule
-from parplan.contracts import Objective, Violation
+from parplan.contracts import Criterion, Objective, Violation
 from parplan.errors import PluginError
 from parplan.plans import Bound, Plan
 from parplan.registry import Registry
@@ -101,11 +101,13 @@ def recomputed_bounds(objective: Objective, rules: Rules) -> list[float]:
     """Return every bound of scope "problem" on the first objective that needs no solver."""
     # The checker shares no code with the search, save that a bound can only be computed again by
     # what computed it; so it is imported here alone.
-    from parplan.search.bounds import combinatorial_bounds
+    from parplan.search.bounds import combinatorial_bounds, span_bounds
 
     problem, own = rules.problem, objective.bound(rules.problem)
     found = [] if own is None else [own]
     if objective.name == "makespan":
         bounds = combinatorial_bounds(problem, rules)
         found += [bound.value for bound in bounds if bound.scope == "problem"]
+    if objective.follows is Criterion.LONGEST_SPAN:
+        found += [objective.from_figure(problem, t) for _, t in span_bounds(problem, rules)]
     return found

@@ -405,6 +405,15 @@ def _passes(prepared: Prepared) -> dict[tuple[int, PassKind], list[int]]:
     return parts
 
 
+def pass_tasks(prepared: Prepared) -> dict[tuple[int, PassKind], list[list[int]]]:
+    """Return the tasks of each (stage, kind of pass), microbatch by microbatch."""
+    index, workload = prepared.network.task_index, prepared.network.problem.workload
+    return {
+        key: [[index[operator, k] for operator in row] for k in range(workload.microbatches)]
+        for key, row in _passes(prepared).items()
+    }
+
+
 def _leaving(
     prepared: Prepared, before: Sequence[int], last: Sequence[int]
 ) -> list[tuple[int, int]]:
