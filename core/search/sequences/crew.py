@@ -16,7 +16,7 @@ from parplan.search.evaluation import Candidate, Prepared, as_candidate, prepare
 from parplan.search.improvement import EAGER, deepest_first
 from parplan.search.list_scheduler import Deadlock
 from parplan.search.placement import Placement, Placer
-from parplan.search.priorities import PriorityRule, priorities
+from parplan.search.priorities import PriorityRule, priorities, waiting_kinds
 from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.shares import share_windows
 from parplan.search.tables import Whole
@@ -39,6 +39,9 @@ ROUND_S = 2.0
 
 HEATS = (1.0, 0.4, 0.15)
 """Heats of rounds, drawn at random: hot ones leave where they start, cold ones refine it."""
+
+PATIENT = (frozenset[str](), frozenset({"weight"}), frozenset({"forward", "weight"}))
+"""Kinds that are patient, in turn, under each rule and share."""
 
 RULES = (
     *deepest_first(),
@@ -178,10 +181,12 @@ def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Itera
 def schedule_by_shares(prepared: Prepared) -> Candidate | None:
     """Return the shortest schedule in which every chain keeps to a share of the memory."""
     found: list[Candidate] = []
+    rules = [attrs.evolve(rule, patient=kinds) for rule in RULES for kinds in PATIENT]
     for arcs in share_windows(prepared):
-        for rule in RULES:
+        for rule in rules:
             urgency = priorities(prepared.profile, rule, prepared.chunk_of)
-            starts = prepared.scheduler.run(urgency, arcs)
+            patient = waiting_kinds(prepared.profile, rule)
+            starts = prepared.scheduler.run(urgency, arcs, patient)
             if not isinstance(starts, Deadlock):
                 found.append(as_candidate(prepared, starts))
     return min(found, key=lambda c: c.figure, default=None)
