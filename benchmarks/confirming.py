@@ -199,7 +199,7 @@ def confirm_rows(
         if len(plan.schedule.tasks) > question.most_tasks:
             continue
         for name in question.solvers or (_independent(plan),):
-            solver: Solver = registry.get("solvers", name).value
+            solver: Any = registry.get("solvers", name).value
             yield _row(row, plan, solver, registry, question.time_limit_s)
 
 

@@ -16,6 +16,11 @@ Row = Mapping[str, Any]
 SAME = 1e-9
 """A value within this part of its reference is equal to it."""
 
+OVERVIEW = ("family", "cases", "planned", "optimal", "median gap", "worst gap", "better", "equal",
+            "worse", "over time")  # fmt: skip
+COLUMNS = ("case", "value", "bound", "gap", "reference", "against it", "seconds", "MiB",
+           "found by", "optimum confirmed by")  # fmt: skip
+
 ABOUT = {
     "dualpipe": "Two directions over the same devices, equal times, no delay, DualPipe's memory "
     "and below.",
@@ -86,8 +91,6 @@ class Family:
 
 def overview(families: Sequence[Family]) -> str:
     """Return a line for each family."""
-    header = ("family", "cases", "planned", "optimal", "median gap", "worst gap")
-    header += ("better", "equal", "worse", "over time")
     lines = []
     for family in families:
         gaps = family.gaps
@@ -101,7 +104,7 @@ def overview(families: Sequence[Family]) -> str:
                 str(family.late),
             )
         )
-    return table(header, lines)
+    return table(OVERVIEW, lines)
 
 
 def _anchor(family: Family) -> str:
@@ -135,8 +138,6 @@ def _summary(family: Family) -> str:
 
 
 def _table(family: Family) -> str:
-    header = ("case", "value", "bound", "gap", "reference", "against it", "seconds", "MiB")
-    header += ("found by", "optimum confirmed by")
     lines = []
     for row in family.rows:
         off = _against(row)
@@ -155,7 +156,7 @@ def _table(family: Family) -> str:
                 family.confirmed(row),
             )
         )
-    return table(header, lines)
+    return table(COLUMNS, lines)
 
 
 def _is_late(row: Row) -> bool:
