@@ -52,7 +52,6 @@ def load_rows(paths: Iterable[Path]) -> list[Row]:
                 raise InputError(message, file=str(path), line=number)
             # Several solvers may have been asked about one case.
             key = (row["suite"], row["case"], row["solver"] if row["suite"] == CONFIRMING else "")
-            found.pop(key, None)
             found[key] = row
     return list(found.values())
 
@@ -70,7 +69,7 @@ def results_page(rows: Sequence[Row]) -> str:
     parts = [BEGINNING, *_origins(rows), overview(sums)]
     for family in sums:
         parts += [f"## {family.suite}: {family.name}\n", *section(family)]
-    return "\n".join(part.rstrip("\n") + ("" if part.startswith("- ") else "\n") for part in parts)
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
 def _origins(rows: Sequence[Row]) -> Iterator[str]:

@@ -116,7 +116,8 @@ def section(family: Family) -> Iterator[str]:
     yield "\n".join(filter(None, (ABOUT.get(family.name, ""), _summary(family)))) + "\n"
     yield _table(family)
     yield from detail_tables(family.rows)
-    yield from (f"- `{r['case']}`: {_why(r)}\n" for r in family.rows if r["value"] is None)
+    if reasons := [f"- `{r['case']}`: {_why(r)}" for r in family.rows if r["value"] is None]:
+        yield "\n".join(reasons)
 
 
 def _summary(family: Family) -> str:
