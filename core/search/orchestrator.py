@@ -15,7 +15,7 @@ import attrs
 
 import parplan
 from parplan.contracts import Report
-from parplan.errors import InputError, LimitError, PluginError
+from parplan.errors import InputError, LimitError, ParplanError, PluginError
 from parplan.options import SearchOptions
 from parplan.plans import Bound, Plan
 from parplan.problem import Problem
@@ -39,6 +39,7 @@ from parplan.search.heuristics import first_candidates
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
 from parplan.search.network import build_network
+from parplan.search.pinned_recipes import recipe_candidates
 from parplan.search.placement import Placer
 from parplan.search.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.sequences.crew import searched_by_sequences
@@ -47,6 +48,9 @@ from parplan.simulation.criterion import ScenarioCriterion
 
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
+
+BASELINE_SHARE_MET = 0.05
+"""The same where a plan has met its bound already."""
 
 BOUND_SHARE = 0.15
 """Part of the time left that a bound which grows with time may use."""
@@ -167,17 +171,17 @@ def _search(
     limit = options.time_limit_s
     first_share = FIRST_SHARE if not engine.exact else 0.1
     candidates: list[Candidate] = []
-    with _contained("first schedules", incumbent):
-        for name, candidate in first_candidates(placer, incumbent.started + first_share * limit):
-            candidates.append(candidate)
-            if candidate.figure == min(c.figure for c in candidates):
-                incumbent.offer(Finisher(placer).finish(candidate), name)
-    with _contained("bounds", incumbent):
+    with _contained("bounds", incumbent, optional=True):
         incumbent.add_bounds(first_bounds(problem, rules))
+    with _contained("first schedules", incumbent):
+        until = incumbent.started + first_share * limit
+        _start(placer, candidates, registry, options, incumbent, until, deadline)
     if is_pipeline(placer):
         with _contained("baselines", incumbent):
             if hand_made is None:
-                until = min(deadline, time.monotonic() + BASELINE_SHARE * limit)
+                met = incumbent.gap <= options.gap
+                share = BASELINE_SHARE_MET if met else BASELINE_SHARE
+                until = min(deadline, time.monotonic() + share * limit)
                 made = baselines(placer, recipes_of(registry), until, options.seed)
                 _baselines(placer, incumbent, candidates, made, deadline, notes)
             else:
@@ -204,12 +208,12 @@ def _search(
         with _contained("assignment", incumbent):
             _assign(placer, registry, options, incumbent, until)
     if not engine.exact and candidates and incumbent.gap > options.gap:
-        if not _is_fixed(placer):
+        if not placer.is_fixed:
             until = _share(deadline, PLACEMENT_SHARE)
             with _contained("local search", incumbent):
                 _improve(placer, candidates, registry, options, incumbent, until)
         criterion = rules.objectives[0].criterion()
-        decides = criterion is None and _is_fixed(placer) and can_decide(problem)
+        decides = criterion is None and placer.is_fixed and can_decide(problem)
         later = CRITERION_SHARE if criterion is not None else DECISION_SHARE if decides else 0.0
         with _contained("sequence search", incumbent):
             until = _share(deadline, 1 - later)
@@ -222,15 +226,51 @@ def _search(
 
 
 @contextlib.contextmanager
-def _contained(stage: str, incumbent: Incumbent) -> Iterator[None]:
-    """Let no fault of a stage lose a plan that is already there; say what it was."""
+def _contained(stage: str, incumbent: Incumbent, *, optional: bool = False) -> Iterator[None]:
+    """Let no fault of a stage lose a plan that is already there; say what it was.
+
+    Parameters
+    ----------
+    optional
+        Whether a plan can be found without this stage: then only what it says of the problem
+        counts.
+    """
     try:
         yield
     except Exception as error:
         # A plugin or an option at fault is the user's to mend; a proof against a plan is wrong.
-        if incumbent.schedule is None or isinstance(error, PluginError | InputError):
+        needed = incumbent.schedule is None and (not optional or isinstance(error, ParplanError))
+        if needed or isinstance(error, PluginError | InputError):
             raise
         incumbent.fail(stage, f"ended by {type(error).__name__}: {error}")
+
+
+def _start(
+    placer: Placer,
+    candidates: list[Candidate],
+    registry: Registry,
+    options: SearchOptions,
+    incumbent: Incumbent,
+    until: float,
+    deadline: float,
+) -> None:
+    """Find the first schedules: by rules, and on pinned blocks by recipes made for such pins."""
+    rules = placer.rules
+    decided = rules.objectives[0].follows is not None and len(rules.objectives) == 1
+    target = _target(rules, incumbent, options) if decided else 0
+    for name, candidate in first_candidates(placer, until, target):
+        candidates.append(candidate)
+        if candidate.figure == min(c.figure for c in candidates):
+            incumbent.offer(Finisher(placer).finish(candidate), name)
+    if not (placer.is_fixed and candidates and is_pipeline(placer)):
+        return
+    later = max(until, _share(deadline, BASELINE_SHARE))
+    made = recipe_candidates(placer, candidates[0].prepared, recipes_of(registry), later)
+    while incumbent.gap > options.gap and (found := next(made, None)) is not None:
+        name, candidate = found
+        candidates.append(candidate)
+        if candidate.figure == min(c.figure for c in candidates):
+            incumbent.offer(Finisher(placer).finish(candidate), f"{name} as pinned")
 
 
 def _raise_bound(rules: Rules, incumbent: Incumbent, until: float) -> None:
@@ -259,11 +299,6 @@ def _assign(
             incumbent.offer(Finisher(placer).finish(candidate), f"assignment by {solver.name}")
 
 
-def _is_fixed(placer: Placer) -> bool:
-    """Return whether no block has a choice of its device."""
-    return all(len(devices) == 1 for row in placer.devices_of for devices in row)
-
-
 def _share(deadline: float, part: float) -> float:
     """Return the instant at which a part of the time that is left will be over."""
     now = time.monotonic()
@@ -279,6 +314,8 @@ def _improve(
     deadline: float,
 ) -> None:
     """Search placements and rules near the best candidates; the better ones join them."""
+    if time.monotonic() >= deadline:
+        return
     target = _target(placer.rules, incumbent, options)
 
     def run(crew: Executor | None) -> None:
@@ -301,6 +338,8 @@ def _sequence(
     deadline: float,
 ) -> None:
     """Search the sequences of the best candidates' placements."""
+    if time.monotonic() >= deadline:
+        return
     target = _target(placer.rules, incumbent, options)
 
     def run(crew: Executor | None) -> None:
@@ -323,7 +362,7 @@ def _decide(
 ) -> None:
     """Decide makespans between the bound and the best schedule of a problem's only placement."""
     problem, rules = placer.problem, placer.rules
-    if not (_is_fixed(placer) and can_decide(problem) and incumbent.gap > options.gap):
+    if not (placer.is_fixed and can_decide(problem) and incumbent.gap > options.gap):
         return
     assignment = candidates[0].prepared.coarse.fine_assignment
     network = build_network(problem, rules, assignment)
