@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 import parplan
-from parplan.contracts import Report
+from parplan.contracts import Criterion, Report
 from parplan.errors import InputError, LimitError, ParplanError, PluginError
 from parplan.options import SearchOptions
 from parplan.plans import Bound, Plan
@@ -32,10 +32,11 @@ from parplan.search.baselines import (
 )
 from parplan.search.bilevel import bilevel, can_assign
 from parplan.search.blocks import find_blocks
-from parplan.search.bounds import combinatorial_bounds, machine_bounds
+from parplan.search.bounds import combinatorial_bounds, machine_bounds, span_bounds
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.evaluation import Candidate, Finisher
 from parplan.search.heuristics import first_candidates
+from parplan.search.improvement import under_rules
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
 from parplan.search.network import build_network
@@ -43,6 +44,7 @@ from parplan.search.pinned_recipes import recipe_candidates
 from parplan.search.placement import Placer
 from parplan.search.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.sequences.crew import searched_by_sequences
+from parplan.search.sequences.filling import with_weights_filled
 from parplan.search.team import improved_by_team
 from parplan.simulation.criterion import ScenarioCriterion
 
@@ -64,6 +66,9 @@ SEQUENCE_SHARE = 0.5
 SECOND_OF_SEQUENCES = 100
 """Activities that are worth a second of that search before a solver; it grows with their square:
 a solver alone does well on few and badly on many."""
+
+FILLING_SHARE = 0.25
+"""Part of the time left in which weight passes may be put anew."""
 
 PLACEMENT_SHARE = 0.4
 """Part of the time left for the search on placements, where sequences have the rest."""
@@ -187,6 +192,9 @@ def _search(
             else:
                 # They are there already: a plan is never worse than what it was given.
                 _baselines(placer, incumbent, candidates, hand_made, math.inf, notes)
+        if incumbent.gap > options.gap:
+            with _contained("weight passes", incumbent):
+                _fill(placer, candidates, options, incumbent, _share(deadline, FILLING_SHARE))
     if is_makespan(problem) and incumbent.gap > options.gap:
         with _contained("exact machines", incumbent):
             _raise_bound(rules, incumbent, _share(deadline, BOUND_SHARE))
@@ -269,8 +277,8 @@ def _start(
     while incumbent.gap > options.gap and (found := next(made, None)) is not None:
         name, candidate = found
         candidates.append(candidate)
-        if candidate.figure == min(c.figure for c in candidates):
-            incumbent.offer(Finisher(placer).finish(candidate), f"{name} as pinned")
+        # A recipe's calls may hand on late; finished, they are shorter than their figure.
+        incumbent.offer(Finisher(placer).finish(candidate), f"{name} as pinned")
 
 
 def _raise_bound(rules: Rules, incumbent: Incumbent, until: float) -> None:
@@ -305,6 +313,20 @@ def _share(deadline: float, part: float) -> float:
     return now + part * max(deadline - now, 0.0)
 
 
+def _fill(
+    placer: Placer,
+    candidates: list[Candidate],
+    options: SearchOptions,
+    incumbent: Incumbent,
+    until: float,
+) -> None:
+    """Put the weight passes of the best candidates anew."""
+    target = _target(placer.rules, incumbent, options)
+    for candidate in with_weights_filled(tuple(candidates), until, target):
+        candidates.append(candidate)
+        incumbent.offer(Finisher(placer).finish(candidate), "weight passes")
+
+
 def _improve(
     placer: Placer,
     candidates: list[Candidate],
@@ -317,6 +339,10 @@ def _improve(
     if time.monotonic() >= deadline:
         return
     target = _target(placer.rules, incumbent, options)
+
+    for ruled in under_rules(placer, candidates, deadline):
+        candidates.append(ruled)
+        incumbent.offer(Finisher(placer).finish(ruled), "rules on a hand-made placement")
 
     def run(crew: Executor | None) -> None:
         starts = [c for c in candidates if c.rule is not None] or list(candidates)
@@ -462,8 +488,13 @@ def first_bounds(problem: Problem, rules: Rules) -> list[Bound]:
         return list(combinatorial_bounds(problem, rules))
     if rules.objectives[0].criterion() is not None:
         return [attrs.evolve(b, scope=AS_PLANNED) for b in combinatorial_bounds(problem, rules)]
-    value = rules.objectives[0].bound(problem)
-    return [] if value is None else [Bound(value, source=f"{rules.objectives[0].name} bound")]
+    objective = rules.objectives[0]
+    value = objective.bound(problem)
+    found = [] if value is None else [Bound(value, source=f"{objective.name} bound")]
+    if objective.follows is Criterion.LONGEST_SPAN:
+        for source, ticks in span_bounds(problem, rules):
+            found.append(Bound(objective.from_figure(problem, ticks), source=source))
+    return found
 
 
 def _target(rules: Rules, incumbent: Incumbent, options: SearchOptions) -> int:

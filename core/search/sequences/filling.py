@@ -21,7 +21,7 @@ from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.machines import Flags, Machines, SequenceView
 from parplan.search.tables import Whole
 
-BUDGETS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+BUDGETS = (8.0, 4.0, 2.0, 16.0, 32.0, 1.0, 0.5, 0.0)
 """How long a machine may wait in all, in mean durations."""
 
 SLOPES = (1.0, 0.9, 0.5, 0.0)
@@ -33,13 +33,17 @@ STARTS = 4
 """Placements whose weight passes are put anew, and how many orders of each."""
 
 
-def with_weights_filled(candidates: Sequence[Candidate], deadline: float) -> Iterator[Candidate]:
+def with_weights_filled(
+    candidates: Sequence[Candidate], deadline: float, target: int = 0
+) -> Iterator[Candidate]:
     """Yield better and better candidates with the placements and orders of the best ones.
 
     Parameters
     ----------
     deadline
         On ``time.monotonic``'s clock.
+    target
+        Stop at a figure this small, in ticks.
     """
     best = min((c.figure for c in candidates), default=0)
     groups: dict[object, list[Candidate]] = {}
@@ -52,12 +56,12 @@ def with_weights_filled(candidates: Sequence[Candidate], deadline: float) -> Ite
             if found.figure < best:
                 best = found.figure
                 yield found
-            if time.monotonic() > deadline:
+            if best <= target or time.monotonic() > deadline:
                 return
 
 
 def filled_candidates(prepared: Prepared, starts: Sequence[Whole]) -> Iterator[Candidate]:
-    """Yield candidates with weight passes put anew, one for each order given and each warm-up.
+    """Yield candidates with weight passes put anew, one for each warm-up and each order given.
 
     Each is the best over all budgets. None is yielded where an activity visits several machines.
 
@@ -76,9 +80,7 @@ def filled_candidates(prepared: Prepared, starts: Sequence[Whole]) -> Iterator[C
             fills[[nodes[task] for task in chain.from_iterable(tasks)]] = True
     if not fills.any():
         return
-    orders = [view.order(given) for given in starts]
-    orders += _warm_ups(prepared, view)
-    for order in orders:
+    for order in chain(_warm_ups(prepared, view), map(view.order, starts)):
         found = _best(prepared, view, order, fills)
         if found is not None:
             yield found
