@@ -6,7 +6,7 @@ import gc
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -43,6 +43,9 @@ one: both get about as much time."""
 WAYS_SHARE = 0.5
 """Part of the other steps that change the ways of a device and leave the placement, if there is a
 choice of ways."""
+
+MOST_RULED = 4
+"""Placements of hand-made schedules that are tried with rules."""
 
 RULES_PER_PLACEMENT = 12
 """Rules that a new placement is tried with: all of them cost less than making it ready."""
@@ -81,10 +84,10 @@ def turning() -> list[PriorityRule]:
     weights, passes = frozenset({"weight"}), frozenset({"forward", "weight"})
     flat = PriorityRule(0.0, first, until="backward")
     steady = PriorityRule(1.0, {"backward": -1.0, "weight": EAGER}, until="backward")
-    windows = ((1.1, 0), (1.2, 1), (1.3, 0))
+    windows = ((1.3, 0), (1.2, 1), (1.1, 0))
     return [
-        attrs.evolve(flat, patient=passes),
         *(attrs.evolve(flat, ahead=a, extra=e, patient=weights) for a, e in windows),
+        attrs.evolve(flat, patient=passes),
         *(attrs.evolve(steady, ahead=a, extra=e) for a, e in windows),
         attrs.evolve(deepest_first()[0], ahead=1.0, extra=2, until="backward"),
     ]
@@ -151,12 +154,38 @@ def evaluate(
     *,
     split_weights: bool = False,
 ) -> Candidate | None:
-    """Return the best candidate of a placement in these ways; None if it cannot hold the model."""
+    """Return the best candidate of a placement in these ways; None if it cannot hold the model.
+
+    Rules have as long as it took to make the placement ready, even if a deadline is over by then.
+    """
+    begun = time.monotonic()
     try:
         prepared = prepare(placer, placement, ways, split_weights=split_weights)
     except InfeasibleError:
         return None
-    return best_candidate(prepared, rules, enough)
+    ready = time.monotonic()
+    until = max(enough.deadline, 2 * ready - begun)
+    return best_candidate(prepared, rules, attrs.evolve(enough, deadline=until))
+
+
+def under_rules(
+    placer: Placer, candidates: Sequence[Candidate], deadline: float
+) -> Iterator[Candidate]:
+    """Yield schedules by rules of the best placements that had none, such as hand-made ones.
+
+    Weight passes of a stage are merged in one, apart in another; ends at the deadline.
+    """
+    known = {c.prepared.placement for c in candidates if c.rule is not None}
+    ranked = sorted((c for c in candidates if c.rule is None), key=lambda c: c.figure)
+    fresh = dict.fromkeys((c.prepared.placement, c.prepared.ways) for c in ranked)
+    rules = rule_portfolio()
+    for placement, ways in [key for key in fresh if key[0] not in known][:MOST_RULED]:
+        for split in (False, True):
+            found = evaluate(placer, placement, rules, ways, split_weights=split)
+            if found is not None:
+                yield found
+            if time.monotonic() > deadline:
+                return
 
 
 def near_placement(
