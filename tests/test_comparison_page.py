@@ -87,6 +87,11 @@ def test_only_the_better_split_is_drawn_but_both_are_in_the_table() -> None:
     assert page.words.count("1f1b") == 2
 
 
+def test_figures_keep_to_one_line_and_remarks_are_text() -> None:
+    heads = [head["class"] for head in page_of(comparison_sample()).named("th")]
+    assert heads == ["name"] * 2 + ["figure"] * 9 + ["note"]
+
+
 def test_operators_that_follow_one_another_are_one_bar() -> None:
     # Two blocks on one device: forwards of one microbatch run in one go.
     data = page_of(comparison_sample()).data
