@@ -173,9 +173,10 @@ def _estimated(
     found: list[Trial] = []
     # Recipes whose orders depend on times take longer.
     for job in sorted(jobs, key=lambda job: overrides(job.recipe, "timed_orders", Strategy)):
-        blocks = sums.setdefault(job.placer, block_figures(job.placer))
+        if job.placer not in sums:
+            sums[job.placer] = block_figures(job.placer)
         in_time = not found or time.monotonic() < until
-        trial = Trial(job, blocks, orders)
+        trial = Trial(job, sums[job.placer], orders)
         found.append(estimated(trial, seed) if in_time else trial)
     return sorted(found, key=lambda trial: trial.rank)
 
