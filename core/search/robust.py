@@ -16,10 +16,11 @@ from attrs import frozen
 from parplan.search.evaluation import Candidate
 from parplan.search.network import build_network
 from parplan.search.placement import Placer
-from parplan.search.sequences.annealing import Annealer, followers
+from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.kernel import make_scratch
 from parplan.search.sequences.machines import Machines, SequenceView, make_view
 from parplan.search.sequences.moves import make_edits
+from parplan.search.sequences.ripples import followers
 from parplan.search.tables import Real, Whole
 from parplan.simulation.criterion import ScenarioCriterion
 from parplan.simulation.orders import precedences
@@ -132,7 +133,7 @@ class ScenarioOrders:
         from parplan.search.sequences.scenario_kernel import anneal_by_scenarios
 
         v = self._machines()
-        tools = (make_scratch(v), make_edits(v), *followers(v))
+        tools = (make_scratch(v), make_edits(v), *followers(v)[:2])
         order, times = self.view.order(start.starts), (self.durations, self.delays)
         begun = self.judge(order) * FINENESS
         best, least = order.copy(), begun

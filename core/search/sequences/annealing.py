@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 from attrs import frozen
@@ -12,8 +11,9 @@ from attrs import frozen
 from parplan.criteria import Criterion
 from parplan.search.sequences.annealing_kernel import anneal_orders
 from parplan.search.sequences.kernel import FAR, Scratch, judge, make_scratch
-from parplan.search.sequences.machines import Machines, SequenceView
+from parplan.search.sequences.machines import SequenceView
 from parplan.search.sequences.moves import Edits, make_edits
+from parplan.search.sequences.ripples import Ripples, can_ripple, make_ripples
 from parplan.search.tables import Whole
 
 HOT, COLD = 0.5, 0.004
@@ -63,8 +63,12 @@ class Annealer:
         return make_edits(self.view.machines)
 
     @cached_property
-    def _followers(self) -> tuple[Whole, Whole]:
-        return followers(self.view.machines)
+    def _ripples(self) -> Ripples:
+        return make_ripples(self.view.machines)
+
+    @cached_property
+    def _can_ripple(self) -> bool:
+        return self.criterion is Criterion.MAKESPAN and can_ripple(self.view.machines)
 
     @cached_property
     def _scale(self) -> float:
@@ -117,7 +121,7 @@ class Annealer:
                 self.view.machines,
                 self._scratch,
                 self._edits,
-                *self._followers,
+                self._ripples,
                 current,
                 reached,
                 dice,
@@ -126,6 +130,7 @@ class Annealer:
                 cold,
                 np.int64(target),
                 np.int64(self.criterion),
+                self._can_ripple,
             )
             moves += int(done)
             evaluations += int(evaluated)
@@ -137,16 +142,6 @@ class Annealer:
 
     def _temperature(self, part: float, heat: float) -> float:
         return heat * self._scale * HOT * float((COLD / HOT) ** part)
-
-
-def followers(machines: Machines) -> tuple[Whole, Whole]:
-    """Return the nodes that follow each node by an arc, as rows: where each begins, and all."""
-    rows: list[list[int]] = [[] for _ in machines.durations]
-    for i in range(len(rows)):
-        for before in machines.arc_from[machines.arc_first[i] : machines.arc_first[i + 1]]:
-            rows[before].append(i)
-    first = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    return first, np.array(list(chain.from_iterable(rows)), dtype=np.int64)
 
 
 def _seeded(seed: int) -> int:

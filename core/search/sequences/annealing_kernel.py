@@ -16,6 +16,13 @@ from parplan.search.sequences.kernel import (
     start_held,
 )
 from parplan.search.sequences.moves import draw, draw_real, draw_step, insert_along, undo
+from parplan.search.sequences.ripples import (
+    keep,
+    measure_again,
+    measure_rest,
+    take_back,
+    time_again,
+)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
@@ -189,8 +196,7 @@ def anneal_orders(
     v: Any,
     scratch: Any,
     edits: Any,
-    into_first: Any,
-    into: Any,
+    ripples: Any,
     order: Any,
     best: Any,
     dice: Any,
@@ -199,6 +205,7 @@ def anneal_orders(
     cold: Any,
     target: Any,
     criterion: Any,
+    by_ripples: Any,
 ) -> Any:
     """Anneal for so many moves; ``order`` becomes the last, ``best`` the best order.
 
@@ -208,6 +215,8 @@ def anneal_orders(
         Temperature in ticks at the beginning and at the end; geometric in between.
     target
         Stop at a figure this small.
+    by_ripples
+        Whether only what moves is timed again: see ``ripples.can_ripple``.
 
     Returns
     -------
@@ -221,9 +230,13 @@ def anneal_orders(
     critical = np.zeros(nodes + 1, dtype=np.int64)
     late = np.zeros(nodes, dtype=np.int64)
     trial_late = np.zeros(nodes, dtype=np.int64)
+    rest = np.zeros(nodes, dtype=np.int64)
+    into_first, into = ripples.into_first, ripples.into
     settle(v, order, place, held)
     nothing = np.int64(-1)
     current = judge(v, scratch, order, trial, nothing, starts, late, FAR, criterion)
+    if by_ripples:
+        measure_rest(v, ripples, order, place, starts, rest)
     best[:] = order
     least = current
     count, age = 0, 0
@@ -243,19 +256,27 @@ def anneal_orders(
         if not propose(v, edits, order, place, held, into_first, into, dice, critical, count):
             undo(v, edits, order, place, held)
             continue
-        begin = FAR
-        for n in range(edits.used[0]):
-            for p in range(edits.low[n], edits.high[n]):
-                begin = min(begin, starts[order[p]])
         allowed = current - temperature * np.log(draw_real(dice))
         limit = np.int64(allowed)
-        value = judge(v, scratch, order, starts, begin, trial, trial_late, limit, criterion)
         evaluated += 1
+        if by_ripples:
+            value = time_again(v, ripples, edits, order, place, starts, rest, limit)
+        else:
+            begin = FAR
+            for n in range(edits.used[0]):
+                for p in range(edits.low[n], edits.high[n]):
+                    begin = min(begin, starts[order[p]])
+            value = judge(v, scratch, order, starts, begin, trial, trial_late, limit, criterion)
         if value < 0 or value > allowed:
+            take_back(ripples, starts)
             undo(v, edits, order, place, held)
             continue
-        starts, trial = trial, starts
-        late, trial_late = trial_late, late
+        if by_ripples:
+            keep(ripples)
+            measure_again(v, ripples, edits, order, place, rest)
+        else:
+            starts, trial = trial, starts
+            late, trial_late = trial_late, late
         current = value
         age = 0
         if value < least:

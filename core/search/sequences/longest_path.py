@@ -51,6 +51,16 @@ def latest_starts(machines: Machines, order: Whole, earliest: Whole) -> tuple[in
     return max(spans, default=0), late
 
 
+def paths_to_end(machines: Machines, order: Whole) -> Whole:
+    """Return the longest path from the start of each node to the end of the last task."""
+    arcs = _arcs(machines, order)
+    rest = np.where(machines.counted, machines.durations, 0)
+    for i in reversed(list(TopologicalSorter(arcs).static_order())):
+        for before, delay in arcs[i].items():
+            rest[before] = max(rest[before], rest[i] + delay)
+    return rest
+
+
 def _arcs(machines: Machines, order: Whole) -> dict[int, dict[int, int]]:
     """Return for each node what it waits for, and how long after that starts."""
     m = machines
