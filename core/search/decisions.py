@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from importlib.util import find_spec
 
 from attrs import define, field, frozen
@@ -46,7 +46,6 @@ class Question:
     assignment: Mapping[tuple[int, int], int] | None
     makespan: float
     seconds: float
-    workers: int
 
 
 @frozen(eq=False)
@@ -66,7 +65,6 @@ def answer(question: Question) -> Finding:
         question.assignment,
         question.makespan,
         begun + question.seconds,
-        question.workers,
     )
     return Finding(verdict, time.monotonic() - begun)
 
@@ -90,6 +88,8 @@ class Narrowing:
         The tasks and transfers of the only placement.
     gap
         Relative gap at which it is done.
+    workers
+        Questions answered at the same time, where there is an executor.
     """
 
     network: Network
@@ -101,17 +101,24 @@ class Narrowing:
     _part: int = field(default=0, init=False)
     _hopeless: bool = field(default=False, init=False)
 
-    def question(self, left: float) -> Question | None:
-        """Return what to decide next within the seconds that are left; None if nothing."""
+    def question(self, left: float, asked: int = 0) -> Question | None:
+        """Return what to decide next within the seconds that are left; None if nothing.
+
+        Parameters
+        ----------
+        asked
+            Questions whose answers are still awaited.
+        """
         bound, tick = self.incumbent.bound, self.rules.problem.tick_s
         if self._hopeless or left < 1.0 or bound is None or self.incumbent.gap <= self.gap:
             return None
         low, high = bound.value, self.incumbent.values[0]
-        makespan = min(low + PARTS[self._part] * (high - low), high - tick)
+        part = PARTS[(self._part + asked) % len(PARTS)]
+        makespan = min(low + part * (high - low), high - tick)
         if makespan < low - 0.5 * tick:
             return None
         seconds = min(self._seconds, left)
-        return Question(self.rules.problem, self.rules, None, makespan, seconds, self.workers)
+        return Question(self.rules.problem, self.rules, None, makespan, seconds)
 
     def take(self, question: Question, found: Finding) -> None:
         """Take note of what became known."""
@@ -119,8 +126,10 @@ class Narrowing:
         if verdict.bound is not None:
             self.incumbent.add_bounds([verdict.bound])
         elif verdict.starts is not None:
-            taken = self.incumbent.offer(self._schedule(verdict.starts), "decided makespans")
-            self._hopeless = not taken  # rules that are not decided forbid it
+            self.incumbent.offer(self._schedule(verdict.starts), "decided makespans")
+            # A better schedule that was not taken is forbidden by rules that are not decided.
+            most = question.makespan + 0.5 * self.rules.problem.tick_s
+            self._hopeless = self.incumbent.values[0] > most
         else:
             self._hopeless = found.seconds < HOPELESS * question.seconds
             self._part = (self._part + 1) % len(PARTS)
@@ -134,15 +143,24 @@ class Narrowing:
         Parameters
         ----------
         executor
-            Where questions are answered; None answers them here.
+            Where questions are answered, several at the same time; None answers them here.
         """
-        while (question := self.question(deadline - time.monotonic())) is not None:
-            if executor is None:
+        if executor is None:
+            while (question := self.question(deadline - time.monotonic())) is not None:
                 self.take(question, answer(question))
-                continue
-            with held_interrupts():  # the first submission forks the worker
-                future = executor.submit(answer, question)
-            self.take(question, future.result())
+            return
+        asked: dict[Future[Finding], Question] = {}
+        while True:
+            while len(asked) < self.workers:
+                following = self.question(deadline - time.monotonic(), len(asked))
+                if following is None:
+                    break
+                with held_interrupts():  # the first submissions fork the workers
+                    asked[executor.submit(answer, following)] = following
+            if not asked:
+                return
+            for future in wait(asked, return_when=FIRST_COMPLETED).done:
+                self.take(asked.pop(future), future.result())
 
     def _schedule(self, starts: Mapping[tuple[int, int], int]) -> Schedule:
         """Return the schedule with the orders of these starts; transfers leave at once."""

@@ -14,6 +14,7 @@ import pytest
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
+from parplan.search.bounds import deciding
 from parplan.search.bounds.deciding import Verdict, decide_makespan
 from parplan.search.bounds.decision import Hold, matched
 from parplan.search.bounds.instance import Assignment
@@ -22,6 +23,16 @@ from tests.search.pipelines import even_pipeline
 from tests.search.test_bounds_memory import one_stage_per_device, optimum
 
 REGISTRY = load_registry(installed=False)
+
+
+@pytest.fixture(params=["orders", "CP-SAT"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Leave one way to decide."""
+    if request.param == "orders":
+        monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
+    else:
+        monkeypatch.setattr(deciding, "ORDERS_SHARE", 0.0)
+    return str(request.param)
 
 
 def verdict(problem: Problem, ticks: int, assignment: Assignment | None = None) -> Verdict:
@@ -67,6 +78,7 @@ def check(
         assert all(before[1] <= after[0] for before, after in pairwise(there))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("seed", range(24))
 def test_a_makespan_is_refuted_just_below_the_optimum_of_small_pipelines(seed: int) -> None:
     rng = random.Random(seed)
@@ -92,6 +104,7 @@ def test_a_makespan_is_refuted_just_below_the_optimum_of_small_pipelines(seed: i
     check(problem, at.starts, {}, best)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("saved", "delay"), [(2, 0.0), (3, 0.3), (2, 1.0)])
 def test_two_directions_in_placement_groups_decide_as_two_pinned_chains(
     saved: int, delay: float
@@ -126,9 +139,12 @@ def test_memory_is_split_into_holds_that_end_after_they_begin() -> None:
     assert matched(Machine(np.arange(4), ((0, 3), (1, 3)), (room,)), room) is None
 
 
-def test_without_cp_sat_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_time_for_orders_and_without_cp_sat_nothing_is_claimed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     problem = one_stage_per_device([(2.0, 3.0, 1.0)] * 2, 2, 2, delay=1.0, tick_s=1.0)
     best = optimum(problem)
+    monkeypatch.setattr(deciding, "ORDERS_SHARE", 0.0)
     monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
     assert verdict(problem, best).starts is None
     assert verdict(problem, best).bound is None

@@ -12,7 +12,7 @@ from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
 from parplan.search.blocks import find_blocks
-from parplan.search.bounds import combinatorial_bounds
+from parplan.search.bounds import combinatorial_bounds, deciding
 from parplan.search.bounds.deciding import Verdict
 from parplan.search.decisions import FIRST_S, PARTS, Finding, Narrowing, can_decide
 from parplan.search.evaluation import Finisher, prepare_assignment, schedule_serially
@@ -50,7 +50,8 @@ def test_the_gap_of_a_small_pipeline_is_closed(beside: bool) -> None:
     narrowing = narrowing_of(problem)
     assert narrowing.incumbent.gap > 0.1
     if beside:
-        with ThreadPoolExecutor(1) as executor:
+        narrowing.workers = 2
+        with ThreadPoolExecutor(2) as executor:
             narrowing.run(executor, time.monotonic() + 60)
     else:
         narrowing.run(None, time.monotonic() + 60)
@@ -84,6 +85,7 @@ def test_open_questions_lead_to_other_makespans_and_more_time() -> None:
 
 def test_what_gives_up_at_once_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
+    monkeypatch.setattr(deciding, "ORDERS_SHARE", 0.0)
     narrowing = narrowing_of(tight())
     narrowing.run(None, time.monotonic() + 1e6)
     assert narrowing.question(1e6) is None

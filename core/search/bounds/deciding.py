@@ -11,15 +11,20 @@ from attrs import frozen
 from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
-from parplan.search.bounds.decision import decide, grain
+from parplan.search.bounds.branching import decide_by_orders
+from parplan.search.bounds.decision import Decision, decide, grain
 from parplan.search.bounds.destructive import states_of_machines
 from parplan.search.bounds.instance import Assignment, Instance, compile_instance, is_step
 from parplan.search.bounds.paths import find_windows
-from parplan.search.bounds.propagation import EffortSpentError, shrink, widest
+from parplan.search.bounds.propagation import EffortSpentError, Windows, shrink, widest
 from parplan.search.bounds.streams import Index, Streams, find_streams
 
 MOST_STATES = 3_000_000
 """Of a machine that is kept exactly; one with more only bounds what CP-SAT is given."""
+
+
+ORDERS_SHARE = 0.6
+"""Part of the time for branching on orders; CP-SAT has what it leaves."""
 
 
 @frozen(eq=False)
@@ -79,15 +84,43 @@ def decide_makespan(
         return Verdict()
     if windows is None:
         return Verdict(Bound(value, scope, "exact machines", claimed=True))
-    try:
-        decision = decide(streams, windows, deadline - time.monotonic(), workers)
-    except ImportError:
+    by_orders = _by_orders(streams, windows, deadline)
+    decision = by_orders or _by_solver(streams, windows, deadline, workers)
+    if decision is None:
         return Verdict()
     if decision.refuted:
-        return Verdict(Bound(value, scope, "exact machines, CP-SAT", claimed=True))
+        way = "branched" if by_orders else "CP-SAT"
+        return Verdict(Bound(value, scope, f"exact machines, {way}", claimed=True))
     if decision.starts is None:
         return Verdict()
     return Verdict(starts=_by_task(instance, streams, decision.starts))
+
+
+def _by_orders(streams: Streams, windows: Windows, deadline: float) -> Decision | None:
+    """Branch on orders for a part of the time, if those of all machines can be listed."""
+    if len(windows.states) < len(streams.machines):
+        return None
+    now = time.monotonic()
+    until = now + ORDERS_SHARE * (deadline - now)
+
+    def spend(_: int) -> None:
+        if time.monotonic() > until:
+            raise EffortSpentError
+
+    try:
+        return decide_by_orders(streams, windows, spend)
+    except EffortSpentError:
+        return None
+
+
+def _by_solver(
+    streams: Streams, windows: Windows, deadline: float, workers: int
+) -> Decision | None:
+    """Let CP-SAT decide in the time that is left, if it is installed."""
+    try:
+        return decide(streams, windows, deadline - time.monotonic(), workers)
+    except ImportError:
+        return None
 
 
 def _by_task(instance: Instance, streams: Streams, starts: Index) -> dict[tuple[int, int], int]:

@@ -99,7 +99,11 @@ def _fits(lanes: Lanes, level: Index) -> NDArray[np.bool_]:
 
 def kept(states: States, slack: Slack) -> States:
     """Return the states that some order fitting the windows goes through."""
-    alive = slack.free <= slack.due
+    return only(states, slack.free <= slack.due)
+
+
+def only(states: States, alive: NDArray[np.bool_]) -> States:
+    """Return some of the states, ``(N,)``, and the ways between them."""
     if alive.all():
         return states
     number = np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32)

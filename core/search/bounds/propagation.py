@@ -89,7 +89,7 @@ def shrink(streams: Streams, windows: Windows, spend: Spend) -> Windows | None:
     for _ in range(SWEEPS):
         changed = False
         for m, states in machines:
-            if not _follow(streams.before, streams.after, streams.lags, earliest, latest):
+            if not follow(streams.before, streams.after, streams.lags, earliest, latest):
                 return None
             tasks = states.lanes.tasks
             now = earliest[tasks], latest[tasks]
@@ -113,8 +113,11 @@ def shrink(streams: Streams, windows: Windows, spend: Spend) -> Windows | None:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
-def _follow(before: Any, after: Any, lags: Any, earliest: Any, latest: Any) -> bool:
-    """Shrink windows along arcs, in place; return whether each task has a window left."""
+def follow(before: Any, after: Any, lags: Any, earliest: Any, latest: Any) -> bool:
+    """Shrink windows along arcs, in place; return whether each task has a window left.
+
+    Where arcs do not stand in the order of times, call it until nothing changes.
+    """
     for x in range(len(before)):
         earliest[after[x]] = max(earliest[after[x]], earliest[before[x]] + lags[x])
     for x in range(len(before) - 1, -1, -1):
