@@ -36,7 +36,7 @@ class Ripples(NamedTuple):
         Nodes to be timed, the least key on top; and of each node its key and whether it is there.
     changed, was, touched
         Nodes that have changed, what their starts were, and of each node whether it has changed.
-    count
+    total
         How many have changed.
     """
 
@@ -49,7 +49,7 @@ class Ripples(NamedTuple):
     changed: Whole
     was: Whole
     touched: Whole
-    count: Whole
+    total: Whole
 
 
 def can_ripple(machines: Machines) -> bool:
@@ -72,7 +72,7 @@ def make_ripples(machines: Machines) -> Ripples:
         changed=numbers(nodes),
         was=numbers(nodes),
         touched=numbers(nodes),
-        count=numbers(1),
+        total=numbers(1),
     )
 
 
@@ -158,7 +158,7 @@ def time_again(
     """
     size = 0
     finish = np.int64(-1)
-    r.count[0] = 0
+    r.total[0] = 0
     for n in range(edits.used[0]):
         q, low, high = edits.machine[n], edits.low[n], edits.high[n]
         key = np.int64(0)
@@ -184,8 +184,8 @@ def time_again(
         if r.touched[i] == 0:
             r.touched[i] = 1
             r.was[i] = starts[i]
-            r.changed[r.count[0]] = i
-            r.count[0] += 1
+            r.changed[r.total[0]] = i
+            r.total[0] += 1
         starts[i] = begin
         left -= 1
         # What started after all that was edited is followed by the same as before.
@@ -220,19 +220,19 @@ def ended(v: Any, order: Any, starts: Any) -> Any:
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
 def keep(r: Any) -> None:
     """Accept what has changed."""
-    for n in range(r.count[0]):
+    for n in range(r.total[0]):
         r.touched[r.changed[n]] = 0
-    r.count[0] = 0
+    r.total[0] = 0
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
 def take_back(r: Any, starts: Any) -> None:
     """Put back the starts that have changed."""
-    for n in range(r.count[0]):
+    for n in range(r.total[0]):
         i = r.changed[n]
         starts[i] = r.was[i]
         r.touched[i] = 0
-    r.count[0] = 0
+    r.total[0] = 0
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
