@@ -7,7 +7,7 @@ from benchmarks.mixture import SETUPS, Setup, cases, mixture_case
 
 
 def test_one_layer_hides_every_exchange_that_1f1b_exposes() -> None:
-    outcome = mixture_case("one-layer", SETUPS["one-layer"], Context(None, 8.0))
+    outcome = mixture_case("one-layer", SETUPS["one-layer"], Context(None, 40.0))
     plan, *made = outcome.details["schedules"]
     assert outcome.plan is not None
     assert outcome.plan.status == "optimal"
