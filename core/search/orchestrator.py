@@ -79,6 +79,9 @@ CRITERION_SHARE = 0.5
 AS_PLANNED = "planned times"
 """Scope of bounds that hold if nothing is random."""
 
+FIRST_DECISION_SHARE = 0.2
+"""Part of the time left in which makespans are decided before sequences are searched."""
+
 DECISION_SHARE = 0.5
 """Part of the time left after or before which makespans are decided, where they can be."""
 
@@ -198,6 +201,10 @@ def _search(
     if is_makespan(problem) and incumbent.gap > options.gap:
         with _contained("exact machines", incumbent):
             _raise_bound(rules, incumbent, _share(deadline, BOUND_SHARE))
+    if candidates and incumbent.gap > options.gap:
+        with _contained("decided makespans", incumbent):
+            until = _share(deadline, FIRST_DECISION_SHARE)
+            _decide(placer, candidates, registry, options, incumbent, until)
     ordered = rules.objectives[0].follows is not None
     if engine.exact and candidates and incumbent.gap > options.gap and ordered:
         size = max(len(c.prepared.network) for c in candidates)
