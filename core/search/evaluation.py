@@ -140,7 +140,8 @@ def prepare(
             for whole in placer.parts(placement, ways, split_weights=split_weights)
             for part in _apart(whole, [stage_of_block[block_of[o]] for o in whole])
         ]
-        coarse = coarsen(problem, placer.rules, assignment, parts)
+        if any(len(part) > 1 for part in parts):
+            coarse = coarsen(problem, placer.rules, assignment, parts)
     if coarse is None:
         coarse = _as_it_is(placer, assignment)
     return _made_ready(
@@ -447,7 +448,7 @@ class Finisher:
     def expand(self, candidate: Candidate) -> Schedule:
         """Return the fine schedule with every task at its time inside its merged task."""
         fine, starts = self._starts(candidate)
-        return fine.schedule(starts)
+        return fine.network.schedule(starts)
 
     def finish(self, candidate: Candidate) -> Schedule:
         """Return the fine schedule, tightened with the same orders where that helps.
@@ -456,19 +457,21 @@ class Finisher:
         """
         fine, starts = self._starts(candidate)
         if candidate.prepared.criterion is Criterion.MAKESPAN:
-            starts = tighten(fine, starts)
-        return fine.schedule(starts)
+            starts = tightened(fine, starts)
+        return fine.network.schedule(starts)
 
-    def _starts(self, candidate: Candidate) -> tuple[Network, list[int]]:
+    def _starts(self, candidate: Candidate) -> tuple[ListScheduler, list[int]]:
         prepared = candidate.prepared
         coarse = prepared.coarse
+        if coarse.problem is coarse.fine and coarse.rules is self.placer.rules:
+            return prepared.scheduler, candidate.starts.tolist()
         fine = build_network(coarse.fine, self.placer.rules, coarse.fine_assignment)
         given = candidate.starts.tolist()
         tasks = coarse.expand(prepared.network, given)
         moves = coarse.expand_transfers(prepared.network, given)
         starts = [tasks[key] for key in fine.tasks]
         starts += [moves[t, m, target] for t, m, _, target in fine.transfers]
-        return fine, starts
+        return ListScheduler(fine), starts
 
 
 def tighten(network: Network, starts: list[int]) -> list[int]:
@@ -476,7 +479,12 @@ def tighten(network: Network, starts: list[int]) -> list[int]:
 
     The starts given come back where starting early would not fit memory.
     """
-    scheduler = ListScheduler(network)
+    return tightened(ListScheduler(network), starts)
+
+
+def tightened(scheduler: ListScheduler, starts: list[int]) -> list[int]:
+    """Return what ``tighten`` does, for a network whose tables are there already."""
+    network = scheduler.network
     arcs: list[tuple[int, int]] = []
     rows: dict[int, list[int]] = {}
     for task in range(len(network.tasks)):

@@ -70,6 +70,9 @@ a solver alone does well on few and badly on many."""
 FILLING_SHARE = 0.25
 """Part of the time left in which weight passes may be put anew."""
 
+FILLED_ACTIVITIES = 20_000
+"""Largest network, in activities, whose weight passes are put anew."""
+
 PLACEMENT_SHARE = 0.4
 """Part of the time left for the search on placements, where sequences have the rest."""
 
@@ -329,7 +332,8 @@ def _fill(
 ) -> None:
     """Put the weight passes of the best candidates anew."""
     target = _target(placer.rules, incumbent, options)
-    for candidate in with_weights_filled(tuple(candidates), until, target):
+    few = tuple(c for c in candidates if len(c.prepared.network) <= FILLED_ACTIVITIES)
+    for candidate in with_weights_filled(few, until, target):
         candidates.append(candidate)
         incumbent.offer(Finisher(placer).finish(candidate), "weight passes")
 

@@ -75,7 +75,7 @@ def test_coarsening_keeps_compute_and_exchange_apart(registry: Registry) -> None
                 assert {graph.operators[i].modes[0].engines for i in path} == {engines}
     # Between any two operators of one kind there is an exchange, and each of them has a block.
     assert max(len(part) for part in parts) == 1
-    assert prepare(placer, placement).coarse.problem is not placer.problem
+    assert prepare(placer, placement).coarse.problem is placer.problem  # nothing to merge
 
 
 def _ways(graph: parplan.Graph, start: int, ends: set[int]) -> Iterator[list[int]]:
