@@ -104,7 +104,7 @@ class Annealer:
         target
             Stop at a figure this small, in ticks.
         heat
-            Factor on the temperature: 1 from a rough start, less to go on from a good one.
+            Factor on the first temperature: 1 from a rough start, less to go on from a good one.
         """
         current = order.copy()
         best, least = order.copy(), self.times(order)[0]
@@ -141,7 +141,8 @@ class Annealer:
         return Found(best, least, moves, evaluations)
 
     def _temperature(self, part: float, heat: float) -> float:
-        return heat * self._scale * HOT * float((COLD / HOT) ** part)
+        hot = max(heat * HOT, COLD)
+        return self._scale * hot * float((COLD / hot) ** part)
 
 
 def _seeded(seed: int) -> int:

@@ -14,7 +14,7 @@ from attrs import frozen
 from parplan.interrupts import held_interrupts
 from parplan.search.evaluation import Candidate, Prepared, as_candidate, prepare
 from parplan.search.improvement import EAGER, deepest_first
-from parplan.search.list_scheduler import Deadlock
+from parplan.search.list_scheduler import Arcs, Deadlock
 from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule, priorities, waiting_kinds
 from parplan.search.sequences.annealing import Annealer
@@ -160,6 +160,9 @@ def _run(
 def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
     """Yield the best candidates of a few placements, and the best under shares of each.
 
+    Schedules that differ in what is patient differ much: of the best placement, the best of each
+    are starts, whichever is shorter.
+
     A placement counts anew with other ways, and with other stages: where two stages that follow
     one another share a device, they are one in list schedules and may be two in hand-made ones.
     """
@@ -173,20 +176,29 @@ def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Itera
             return
         seen.add(choice)
         yield candidate
-        shared = schedule_by_shares(prepared)
-        if shared is not None:
-            yield shared
+        yield from schedules_by_shares(prepared)[: None if len(seen) == 1 else 1]
 
 
-def schedule_by_shares(prepared: Prepared) -> Candidate | None:
-    """Return the shortest schedule in which every chain keeps to a share of the memory."""
+def schedules_by_shares(prepared: Prepared) -> list[Candidate]:
+    """Return schedules in which every chain keeps to a share of the memory, the shortest first.
+
+    They are the shortest for each choice of what is patient.
+    """
+    windows = list(share_windows(prepared))
+    found = [_by_shares(prepared, windows, kinds) for kinds in PATIENT]
+    return sorted((c for c in found if c is not None), key=lambda c: c.figure)
+
+
+def _by_shares(
+    prepared: Prepared, windows: Iterable[Arcs], patient: frozenset[str]
+) -> Candidate | None:
+    """Return the shortest schedule under any of some windows, with some kinds patient."""
     found: list[Candidate] = []
-    rules = [attrs.evolve(rule, patient=kinds) for rule in RULES for kinds in PATIENT]
-    for arcs in share_windows(prepared):
-        for rule in rules:
-            urgency = priorities(prepared.profile, rule, prepared.chunk_of)
-            patient = waiting_kinds(prepared.profile, rule)
-            starts = prepared.scheduler.run(urgency, arcs, patient)
+    for rule in (attrs.evolve(rule, patient=patient) for rule in RULES):
+        urgency = priorities(prepared.profile, rule, prepared.chunk_of)
+        waits = waiting_kinds(prepared.profile, rule)
+        for arcs in windows:
+            starts = prepared.scheduler.run(urgency, arcs, waits)
             if not isinstance(starts, Deadlock):
                 found.append(as_candidate(prepared, starts))
     return min(found, key=lambda c: c.figure, default=None)

@@ -23,7 +23,7 @@ from parplan.search.sequences.crew import (
     candidate_of,
     different,
     improve,
-    schedule_by_shares,
+    schedules_by_shares,
     searched_by_sequences,
     sequenced,
     starting_sequences,
@@ -45,8 +45,7 @@ def _searched(problem: Problem, registry: Registry, target: int, seconds: float)
     placer = Placer(problem, rules, find_blocks(problem, rules))
     stages = tuple(range(len(problem.cluster.devices)))
     prepared = prepare(placer, (stages, stages[::-1]))
-    first = best_candidate(prepared, rule_portfolio()[:3]) or schedule_by_shares(prepared)
-    assert first is not None
+    first = best_candidate(prepared, rule_portfolio()[:3]) or schedules_by_shares(prepared)[0]
     until = time.monotonic() + seconds
     found = [first, *searched_by_sequences(placer, [first], None, 1, until, 0, target)]
     return min(found, key=lambda c: c.makespan)
@@ -69,7 +68,9 @@ def test_shares_fit_wherever_one_microbatch_of_each_chain_does(registry: Registr
     rules = make_rules(problem, registry)
     placer = Placer(problem, rules, find_blocks(problem, rules))
     stages = tuple(range(6))
-    assert schedule_by_shares(prepare(placer, (stages, stages[::-1]))) is not None
+    found = schedules_by_shares(prepare(placer, (stages, stages[::-1])))
+    assert found
+    assert [c.figure for c in found] == sorted(c.figure for c in found)
 
 
 def test_no_stage_idles_within_its_span_where_memory_allows(registry: Registry) -> None:
