@@ -87,7 +87,7 @@ def _bound(plan: Plan, rules: Rules) -> Iterator[Violation]:
 def _unproven(bound: Bound, objective: Objective, rules: Rules) -> Iterator[Violation]:
     """Yield a breach if the bound is better than all that can be computed again."""
     sign = -1.0 if objective.maximize else 1.0
-    again = [sign * b for b in recomputed_bounds(objective, rules)]
+    again = [sign * b for b in recomputed_bounds(objective, rules, bound.value)]
     best = max(again, default=-math.inf)
     if sign * bound.value > best and not _same(sign * bound.value, best):
         shown = f"{sign * best:.12g}" if again else "none"
@@ -97,8 +97,11 @@ def _unproven(bound: Bound, objective: Objective, rules: Rules) -> Iterator[Viol
         yield Violation("bound", bound.source, text)
 
 
-def recomputed_bounds(objective: Objective, rules: Rules) -> list[float]:
-    """Return every bound of scope "problem" on the first objective that needs no solver."""
+def recomputed_bounds(objective: Objective, rules: Rules, enough: float = math.inf) -> list[float]:
+    """Return the bounds of scope "problem" on the first objective that need no solver.
+
+    All of them, or as many as it takes until one of a makespan is ``enough``.
+    """
     # The checker shares no code with the search, save that a bound can only be computed again by
     # what computed it; so it is imported here alone.
     from parplan.search.bounds import combinatorial_bounds, span_bounds
@@ -106,7 +109,7 @@ def recomputed_bounds(objective: Objective, rules: Rules) -> list[float]:
     problem, own = rules.problem, objective.bound(rules.problem)
     found = [] if own is None else [own]
     if objective.name == "makespan":
-        bounds = combinatorial_bounds(problem, rules)
+        bounds = combinatorial_bounds(problem, rules, enough)
         found += [bound.value for bound in bounds if bound.scope == "problem"]
     if objective.follows is Criterion.LONGEST_SPAN:
         found += [objective.from_figure(problem, t) for _, t in span_bounds(problem, rules)]

@@ -16,11 +16,13 @@ from parplan.graph import Graph, Kind, Mode, Operator, Tensor
 from parplan.hardware import Cluster, Device, Link
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
+from parplan.registry import Registry
 from parplan.rules import Rules, make_rules
 from parplan.search.bounds import bounds_for_assignment, combinatorial_bounds
 from parplan.search.bounds.one_machine import preemptive_bound
 from parplan.workload import Workload
 from tests.exhaustive import TooLargeError, shortest_schedule
+from tests.search.pipelines import even_pipeline
 from tests.strategies import problems
 
 REGISTRY = load_registry(installed=False)
@@ -288,3 +290,15 @@ def test_fine_ticks_lose_nothing_of_a_bound_on_whole_numbers() -> None:
     # Three microbatches of 2 s in a row, in ticks of a picosecond: exactly the makespan.
     fine = attrs.evolve(free([{"fast": 2.0}, {"slow": 7.0}], [], 3), tick_s=1e-12)
     assert best(fine) == 21_000_000_000_000 * 1e-12
+
+
+def test_a_bound_that_is_enough_ends_the_computation(registry: Registry) -> None:
+    """What is asked for is reached with fewer bounds, each as it is among all of them."""
+    problem = even_pipeline(4, 4, 8)
+    rules = make_rules(problem, registry)
+    every = combinatorial_bounds(problem, rules)
+    for asked in every:
+        found = combinatorial_bounds(problem, rules, asked.value)
+        assert found[0].value >= asked.value
+        assert set(found) <= set(every)
+    assert len(combinatorial_bounds(problem, rules, every[-1].value)) < len(every)

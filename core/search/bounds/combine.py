@@ -36,17 +36,24 @@ MOST_VISITS = 5_000_000
 """Of states, until the search for what exact machines refute ends: half a second."""
 
 
-def combinatorial_bounds(problem: Problem, rules: Rules) -> tuple[Bound, ...]:
+def combinatorial_bounds(
+    problem: Problem, rules: Rules, enough_s: float = math.inf
+) -> tuple[Bound, ...]:
     """Return lower bounds of the makespan in seconds, best first, scope ``"problem"``.
 
     Fast (seconds at 20,000 operators), deterministic, and proven: see docs/explanation/bounds.md.
+
+    Parameters
+    ----------
+    enough_s
+        A bound this large ends the computation: what costs more comes later.
 
     Raises
     ------
     InfeasibleError
         If an operator can run nowhere.
     """
-    return _bounds(problem, rules, None, "problem")
+    return _bounds(problem, rules, None, "problem", enough_s)
 
 
 def bounds_for_assignment(
@@ -64,10 +71,19 @@ def bounds_for_assignment(
 
 
 def _bounds(
-    problem: Problem, rules: Rules, assignment: Assignment | None, scope: str
+    problem: Problem,
+    rules: Rules,
+    assignment: Assignment | None,
+    scope: str,
+    enough_s: float = math.inf,
 ) -> tuple[Bound, ...]:
     windows = find_windows(compile_instance(problem, rules, assignment))
-    found = sorted(_all(windows), key=lambda pair: (-pair[1], pair[0]))
+    found: list[tuple[str, float]] = []
+    for source, ticks in _all(windows):
+        found.append((source, ticks))
+        if _whole(ticks) * problem.tick_s >= enough_s:
+            break
+    found.sort(key=lambda pair: (-pair[1], pair[0]))
     return tuple(
         Bound(_whole(ticks) * problem.tick_s, scope, source) for source, ticks in found if ticks > 0
     )
@@ -83,9 +99,11 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
     path = critical_path(windows)
     yield "critical path", path
     yield "operator series", operator_series(windows)
-    sure = dict(_sure(windows))
-    yield from sure.items()
-    yield "exact machines", _exact(windows, max(path, *sure.values()))
+    known = path
+    for source, ticks in _sure(windows):
+        known = max(known, ticks)
+        yield source, ticks
+    yield "exact machines", _exact(windows, known)
     capacities = windows.instance.capacities
     single = find_usage(windows, merge=False)
     merged = find_usage(windows, merge=True) if _merges(windows) else single
