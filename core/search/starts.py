@@ -27,10 +27,12 @@ Named = tuple[str, Placement]
 
 
 def starting_placements(placer: Placer, seed: int = 0) -> Iterator[Named]:
-    """Yield (name, placement): the most promising split, earliest finish, one device, other splits.
+    """Yield (name, placement): promising splits, earliest finish, one device, other splits.
 
     Promising is what leaves no device late by its head and load; each split comes as balanced by
-    dynamic programming, and as annealed from there. No placement comes twice.
+    dynamic programming, and as annealed from there. The best of each direction go first: two copies
+    of the parameters leave less memory, so the most promising of all may not be the best. No
+    placement comes twice.
     """
     seen: set[Placement] = set()
     for name, placement in _all_starts(placer, seed):
@@ -56,28 +58,30 @@ def _all_starts(placer: Placer, seed: int) -> Iterator[Named]:
 
 
 def _starts(placer: Placer, group: int, seed: int, *, groups: int) -> Iterator[Named]:
-    """Yield (name, placement) of so many groups that may all do what one group may.
-
-    The most promising split goes first: of a large pipeline, it may be all that there is time for.
-    """
+    """Yield (name, placement) of so many groups that may all do what one group may."""
     estimator = make_estimator(placer, group)
     ranked = sorted(
-        (_estimate(estimator, placement), rank, name, placement)
-        for rank, (name, placement) in enumerate(_splits(placer, group, groups))
+        (_estimate(estimator, placement), rank, direction, (name, placement))
+        for rank, (direction, name, placement) in enumerate(_splits(placer, group, groups))
     )
-    best = [(name, placement) for _, _, name, placement in ranked[:MOST_SPLITS]]
-    yield from _with_balanced(estimator, best[:1], seed)
+    leaders: dict[str, Named] = {}
+    for _, _, direction, named in ranked:
+        leaders.setdefault(direction, named)
+    yield from leaders.values()
+    yield from _balanced(estimator, leaders.values(), seed)
     found = earliest_finish(placer, group)
     if found is not None:
         yield "earliest finish", (found,) * groups
     everywhere = frozenset.intersection(*placer.devices_of[group])
     for kind_device in _one_per_kind(placer, everywhere):
         yield "one device", ((kind_device,) * len(placer.blocks),) * groups
-    yield from _with_balanced(estimator, best[1:], seed)
+    for _, _, _, named in ranked[:MOST_SPLITS]:
+        yield named
+        yield from _balanced(estimator, [named], seed)
 
 
-def _splits(placer: Placer, group: int, groups: int) -> Iterator[Named]:
-    """Yield every pattern of stages, each in every direction that groups can be led in."""
+def _splits(placer: Placer, group: int, groups: int) -> Iterator[tuple[str, str, Placement]]:
+    """Yield (direction, name, placement) of every pattern of stages in every direction."""
     for order in device_orders(placer, group):
         for name, stages in stage_patterns(placer, order):
             for direction, orders in directions(order, groups):
@@ -87,7 +91,7 @@ def _splits(placer: Placer, group: int, groups: int) -> Iterator[Named]:
                     row = split_row(placer, [to[d] for d in stages], group=group)
                     rows += [] if row is None else [row]
                 if len(rows) == groups:
-                    yield f"{name}{direction}", tuple(rows)
+                    yield direction, f"{name}{direction}", tuple(rows)
 
 
 def directions(order: Sequence[int], groups: int) -> Iterator[tuple[str, Sequence[Sequence[int]]]]:
@@ -104,9 +108,8 @@ def directions(order: Sequence[int], groups: int) -> Iterator[tuple[str, Sequenc
         yield ", rotated", [(*forward[step:], *forward[:step]) for step in steps]
 
 
-def _with_balanced(estimator: Estimator, best: Iterable[Named], seed: int) -> Iterator[Named]:
-    for name, placement in best:
-        yield name, placement
+def _balanced(estimator: Estimator, splits: Iterable[Named], seed: int) -> Iterator[Named]:
+    for name, placement in splits:
         yield f"{name}, balanced", balanced(estimator, placement, BALANCE_STEPS, seed)
 
 

@@ -29,13 +29,13 @@ def placer_of(problem: Problem, registry: Registry) -> Placer:
 
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_two_groups_start_mirrored(devices: int, registry: Registry) -> None:
-    """No device is late at both ends, as in DualPipe; all on one way comes later."""
+    """No device is late at both ends, as in DualPipe; then every other direction."""
     problem = even_pipeline(devices, devices, 4, groups=(0, 1, 0, 1))
     starts = itertools.islice(starting_placements(placer_of(problem, registry)), 6)
     names, placements = zip(*starts, strict=True)
     there = tuple(range(devices))
     assert (names[0], placements[0]) == ("one way, mirrored", (there, there[::-1]))
-    assert (there, there) in placements
+    assert (there, there) in placements[:3]
     assert len(set(placements)) == len(placements)
 
 
