@@ -60,6 +60,8 @@ class Baseline:
         Of the problem that the candidate solves.
     flushes
         Whether the schedule ends before the next step begins.
+    savings
+        How it saves memory, where it does not fit by itself; this makes it no other problem.
     """
 
     name: str
@@ -69,6 +71,12 @@ class Baseline:
     note: str = ""
     placer: Placer | None = None
     flushes: bool = True
+    savings: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What a reader should know of it: ``note`` and ``savings``."""
+        return "; ".join(text for text in (self.note, self.savings) if text)
 
     @property
     def is_variant(self) -> bool:
@@ -203,8 +211,8 @@ def _row(job: FittedRecipe, split: str, made: RecipeSchedule | str) -> Baseline:
     name, chunks = job.recipe.name, job.chunks
     if isinstance(made, str):
         return Baseline(name, split, chunks, None, made)
-    flushes = job.recipe.flushes
-    return Baseline(name, split, chunks, made.candidate, job.note, made.placer, flushes)
+    flushes, savings = job.recipe.flushes, made.savings
+    return Baseline(name, split, chunks, made.candidate, job.note, made.placer, flushes, savings)
 
 
 def title(baseline: Baseline) -> str:
@@ -229,7 +237,7 @@ def baseline_row(
         "peak_memory_bytes": None,
         "gap": None,
         "variant": baseline.is_variant,
-        "note": baseline.note,
+        "note": baseline.remark,
     }
     if schedule is not None:
         figures = summary(schedule)

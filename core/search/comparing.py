@@ -222,7 +222,7 @@ def _entry(one: Baseline, plan: Plan) -> Entry:
         f"{title(one)} on the {one.split} split",
         {"strategy": one.name, "split": one.split, "stages_per_device": one.chunks},
     )
-    return Entry(title(one), one.split, found, one.note, one.flushes)
+    return Entry(title(one), one.split, found, one.remark, one.flushes)
 
 
 def _rank(entry: Entry, rules: Rules) -> tuple[bool, float]:

@@ -129,7 +129,8 @@ class _Store:
         self.ends, self.buffers = _rows(tables.ends), _rows(tables.buffers)
         self.frees = _rows(tables.frees)
         self.left, self.waiting = tables.left.tolist(), tables.waiting.tolist()
-        self.level, self.limits = tables.levels.tolist(), tables.limits.tolist()
+        self.level: list[float] = tables.levels.tolist()
+        self.limits: list[float] = tables.limits.tolist()
         self.ready = {a for a, count in enumerate(self.waiting) if not count}
 
     def fits(self, activity: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import attrs
 import numpy as np
@@ -15,9 +16,11 @@ from parplan.graph import Mode, Operator
 from parplan.pipeline import PipelineShape
 from parplan.problem import Problem
 from parplan.rules import with_problem
+from parplan.search.economy import least_savings
 from parplan.search.evaluation import Candidate, prepare, schedule_by_recipe
 from parplan.search.placement import Placement, Placer
 from parplan.search.splits import balanced_stages, shifted_cuts, uniform_stages
+from parplan.search.ways import Ways
 from parplan.workload import Workload
 
 Stages = tuple[int, ...]
@@ -61,6 +64,18 @@ class RecipeSchedule:
     def figure(self) -> int:
         """What the search makes small, in ticks."""
         return self.candidate.figure
+
+    @property
+    def savings(self) -> str:
+        """Return how it saves memory beyond what it would by itself; empty if it does not."""
+        coupled, ways = self.placer.coupled, self.candidate.prepared.ways
+        taken = [(one, way) for one, way in zip(coupled, ways, strict=False) if way]
+        if not taken:
+            return ""
+        operators = self.placer.problem.graph.operators
+        names = {operators[o].modes[m].name for one, way in taken for o, m in one.ways[way].items()}
+        usual = {operators[o].modes[m].name for one, _ in taken for o, m in one.ways[0].items()}
+        return f"{len(taken)} of {len(coupled)} blocks in mode {', '.join(sorted(names - usual))}"
 
 
 def fit(placer: Placer, recipe: Strategy, devices: int, chunks: int) -> FittedRecipe | None:
@@ -156,7 +171,10 @@ def near(stages: Stages, random_: random.Random) -> Stages | None:
 
 
 def schedule(fitted: FittedRecipe, order: Sequence[int], stages: Stages) -> RecipeSchedule | str:
-    """Return the recipe's schedule on a split, or why there is none."""
+    """Return the recipe's schedule on a split, or why there is none.
+
+    What does not fit otherwise saves memory in other modes, as little as it can.
+    """
     shape, placer = fitted.shape, fitted.placer
     if len(set(stages)) != shape.stages:
         return "fewer stages than the recipe needs"
@@ -175,11 +193,31 @@ def schedule(fitted: FittedRecipe, order: Sequence[int], stages: Stages) -> Reci
         if max(versions) > 1:
             variant = _with_versions(placer, [versions[stage] for stage in stages])
             placer = _with_problem(placer, variant)
-        prepared = prepare(placer, placement, stage_of_block=stages)
+        found = _in_ways(fitted, placer, placement, stages, ())
+        refusal = "does not fit memory"
     except InfeasibleError as error:
-        return str(error)
-    found = schedule_by_recipe(prepared, fitted.recipe, shape, fitted.numbering)
-    return "does not fit memory" if found is None else RecipeSchedule(placer, found)
+        found, refusal = None, str(error)
+    if found is None:
+        found = least_savings(
+            placer, placement, partial(_if_possible, fitted, placer, placement, stages)
+        )
+    return refusal if found is None else RecipeSchedule(placer, found)
+
+
+def _in_ways(
+    fitted: FittedRecipe, placer: Placer, placement: Placement, stages: Stages, ways: Ways
+) -> Candidate | None:
+    prepared = prepare(placer, placement, ways, stage_of_block=stages)
+    return schedule_by_recipe(prepared, fitted.recipe, fitted.shape, fitted.numbering)
+
+
+def _if_possible(
+    fitted: FittedRecipe, placer: Placer, placement: Placement, stages: Stages, ways: Ways
+) -> Candidate | None:
+    try:
+        return _in_ways(fitted, placer, placement, stages, ways)
+    except InfeasibleError:
+        return None
 
 
 def _with_problem(placer: Placer, problem: Problem) -> Placer:

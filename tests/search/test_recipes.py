@@ -13,7 +13,7 @@ from parplan.graph import ParameterGroup
 from parplan.pipeline_figures import pipeline_figures
 from parplan.plugins.strategies.dualpipe import DualPipe
 from parplan.plugins.strategies.hanayo import Hanayo
-from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
+from parplan.plugins.strategies.one_forward_one_backward import GPipe, OneForwardOneBackward
 from parplan.plugins.strategies.pipedream import PipeDream, PipeDream2BW
 from parplan.plugins.strategies.terapipe import TeraPipe
 from parplan.plugins.strategies.zero_bubble import ZeroBubbleV
@@ -33,6 +33,7 @@ from parplan.search.recipes import (
     schedule,
     uniform,
 )
+from tests.examples import recomputing
 from tests.search.pipelines import even_pipeline
 
 WEIGHTS = 10
@@ -204,3 +205,24 @@ def test_groups_that_do_not_match_are_refused(
     other = attrs.evolve(problem, workload=attrs.evolve(problem.workload, **change))
     with pytest.raises(InputError, match=message):
         fit(placer_of(other, registry), DualPipe(), 4, 1)
+
+
+def test_what_does_not_fit_by_itself_computes_as_little_again_as_it_can(
+    registry: Registry,
+) -> None:
+    def gpipe(memory: int) -> RecipeSchedule | str:
+        problem = recomputing(even_pipeline(8, 2, 4, memory=memory))
+        rules = make_rules(problem, registry)
+        placer = Placer(problem, rules, find_blocks(problem, rules))
+        fitted = fit(placer, GPipe(), 2, 1)
+        assert fitted is not None
+        return schedule(fitted, (0, 1), uniform(fitted))
+
+    # Four stages on a device keep one byte of each of four microbatches.
+    found = {memory: gpipe(memory) for memory in (16, 12, 2)}
+    assert isinstance(found[16], RecipeSchedule)
+    assert found[16].savings == ""
+    assert isinstance(found[12], RecipeSchedule)
+    assert found[12].savings.endswith("of 7 blocks in mode recompute")
+    assert found[12].figure > found[16].figure
+    assert "'g0.memory' needs 4 bytes" in str(found[2])
