@@ -37,6 +37,9 @@ group of parameters twice, if blocks of one stage share it."""
 CLOSE = 0.01
 """Relative distance of an estimate from the schedule up to which sums over blocks tell enough."""
 
+FIRST_EFFORT = 4
+"""How many times the usual steps of annealing the first round of refinement takes."""
+
 MOST_ANNEALED = 3
 """How many of the best are annealed by their schedules where sums over blocks were off."""
 
@@ -184,7 +187,7 @@ def refined(trials: Sequence[Trial], deadline: float, seed: int) -> Iterator[Tri
     AISTATS 2016). At the end cuts are annealed by schedules where sums over blocks were off.
     """
     ranked = sorted((t for t in trials if isinstance(t.made, RecipeSchedule)), key=_rank)
-    count, effort = len(ranked) // 2, 2
+    count, effort = len(ranked) // 2, FIRST_EFFORT
     while count:
         for number, trial in enumerate(ranked[:count]):
             if time.monotonic() > deadline:
@@ -199,7 +202,9 @@ def refined(trials: Sequence[Trial], deadline: float, seed: int) -> Iterator[Tri
     for number, trial in enumerate(off):
         now = time.monotonic()
         until = now + max(deadline - now, 0.0) / (len(off) - number)
-        yield _by_schedules(trial, until, seed)
+        better = _by_schedules(trial, until, seed)
+        if better.rank < trial.rank:
+            yield better
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
@@ -207,11 +212,15 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 
 
 def _by_sums(trial: Trial, seed: int, effort: int) -> Trial:
-    """Return a trial after so much more annealing of its cuts by sums over blocks."""
+    """Return a trial after so much more annealing by sums: from where it is, and from anew.
+
+    With more effort another order of devices may turn out to be the better one.
+    """
     if trial.estimate is None:
         return trial
     line = Line(trial.job, trial.blocks, trial.estimate.order)
-    found = line.improved(trial.estimate, seed, effort)
+    anew = estimated_splits(trial.job, trial.blocks, trial.orders, seed, effort=effort)
+    found = min([line.improved(trial.estimate, seed, effort), *anew], key=lambda one: one.cost)
     if found.cost >= trial.estimate.cost:
         return trial
     made = tried(trial.job, found.order, found.stages)
