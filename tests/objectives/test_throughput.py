@@ -17,7 +17,7 @@ from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.objectives.throughput import Throughput
 from parplan.problem import Rule
 from parplan.registry import Registry
-from parplan.reporting import device_use, longest_span_ticks
+from parplan.reporting import device_use, longest_span_ticks, longest_stage_span_ticks
 from parplan.rules import make_rules
 from parplan.schedule import Column, Schedule, Tasks, Transfers
 from tests.examples import chain, placed
@@ -140,6 +140,15 @@ def test_without_engine_capacities_nothing_is_proven() -> None:
 def test_no_schedule_beats_the_bound(schedule: Schedule) -> None:
     bound = Throughput().bound(schedule.problem)
     assert bound is None or Throughput().value(schedule) <= bound * (1 + 1e-9)
+
+
+@given(schedule=schedules())
+def test_spans_of_tasks_mean_rates_that_no_schedule_beats(schedule: Schedule) -> None:
+    problem, span = schedule.problem, longest_stage_span_ticks(schedule)
+    assume(span > 0)
+    rate = Throughput().from_figure(problem, span)
+    assert Throughput().value(schedule) <= rate * (1 + 1e-9)
+    assert Throughput().to_figure(problem, rate) == pytest.approx(span)
 
 
 @given(schedule=schedules(max_operators=3, max_microbatches=2))
