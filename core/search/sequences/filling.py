@@ -28,6 +28,9 @@ SLOPES = (1.0, 0.9, 0.5, 0.0)
 """Where warm-ups lie between those that hold no more than 1F1B (0) and those that fill memory."""
 
 
+STRETCHES = (1.75, 2.0, 1.9, 1.6, 1.8)
+"""How much slower than its passes a microbatch of a V goes there than back, as in V-Half."""
+
 PLACEMENTS = 3
 STARTS = 4
 """Placements whose weight passes are put anew, and how many orders of each."""
@@ -80,7 +83,8 @@ def filled_candidates(prepared: Prepared, starts: Sequence[Whole]) -> Iterator[C
             fills[[nodes[task] for task in chain.from_iterable(tasks)]] = True
     if not fills.any():
         return
-    for order in chain(_warm_ups(prepared, view), map(view.order, starts)):
+    given_orders = map(view.order, starts)
+    for order in chain(_warm_ups(prepared, view), given_orders, _blocks(prepared, view)):
         found = _best(prepared, view, order, fills)
         if found is not None:
             yield found
@@ -152,7 +156,7 @@ def _is_plain(machines: Machines) -> bool:
 
 
 def _warm_ups(prepared: Prepared, view: SequenceView) -> Iterator[Whole]:
-    """Yield orders of a one-way pipeline: warm-ups of F's, then B and F in turn.
+    """Yield orders of a one-way pipeline: warm-ups of F's, then B and F in turn; of others none.
 
     Warm-ups fall evenly from the first stage to the last: as ZB-H1's, as ZB-H2's where memory
     allows, or between the two.
@@ -173,11 +177,56 @@ def _warm_ups(prepared: Prepared, view: SequenceView) -> Iterator[Whole]:
             warm_up = max(1, math.floor(slope * (stages - s) + 1e-9))
             order = _alternating(s, len(rows[s, PassKind.F]), warm_up)
             row = [i for one in order for i in rows[one.stage, one.kind][one.microbatch]]
-            if len(row) != machines.first[q + 1] - machines.first[q]:
+            there = machines.visit_machine[machines.visit_first[row]] == q
+            if len(row) != machines.first[q + 1] - machines.first[q] or not there.all():
                 return
             found[machines.first[q] : machines.first[q + 1]] = row
         if (found >= 0).all():
             yield found
+
+
+def _blocks(prepared: Prepared, view: SequenceView) -> Iterator[Whole]:
+    """Yield orders of a V of stages: one microbatch's passes, begun anew as soon as devices can.
+
+    The blocks of V-Half and V-Min (Qi et al., NeurIPS 2024), in the times of these stages instead
+    of slots: the longer a microbatch takes there, the more of them are under way.
+    """
+    machines, tasks = view.machines, pass_tasks(prepared)
+    nodes = {int(activity): i for i, activity in enumerate(view.activities)}
+    rows = {key: [[nodes[t] for t in part] for part in parts] for key, parts in tasks.items()}
+    stages = len({stage for stage, _ in rows})
+    if any(not rows.get((s, kind)) for s in range(stages) for kind in PassKind):
+        return
+    firsts = [rows[s, PassKind.F][0][0] for s in range(stages)]
+    hosts = machines.visit_machine[machines.visit_first[firsts]].tolist()
+    half = stages // 2
+    if hosts != hosts[::-1] or len(set(hosts)) != half or 2 * half != stages:
+        return
+    lasting = {key: int(machines.durations[parts[0]].sum()) for key, parts in rows.items()}
+    period = max(
+        sum(lasting[s, kind] for s in (d, stages - 1 - d) for kind in PassKind) for d in range(half)
+    )
+    way = [(PassKind.F, s) for s in range(stages)]
+    way += [(PassKind.B, s) for s in reversed(range(stages))]
+    for stretch in STRETCHES:
+        now = 0.0
+        found: list[list[tuple[float, int, list[int]]]] = [[] for _ in range(half)]
+        for kind, s in way:
+            place = min(s, stages - 1 - s)
+            for k, part in enumerate(rows[s, kind]):
+                found[place].append((now + k * period, s, part))
+            there = (kind is PassKind.F) is (s < half)
+            turns = s in (half - 1, half) and there
+            now += lasting[s, kind] * (stretch if there and not turns else 1.0)
+        order = np.full(len(view.activities), -1, dtype=np.int64)
+        for d, begun in enumerate(found):
+            row = [i for _, _, part in sorted(begun) for i in part]
+            row += [i for s in (d, stages - 1 - d) for part in rows[s, PassKind.W] for i in part]
+            low, high = machines.first[hosts[d]], machines.first[hosts[d] + 1]
+            if len(row) != high - low:
+                return
+            order[low:high] = row
+        yield order
 
 
 def _room(machines: Machines, node: int) -> float:

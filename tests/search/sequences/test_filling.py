@@ -77,3 +77,15 @@ def test_spans_fall_from_those_of_h1_to_those_of_h2_as_memory_grows(
     start = best_candidate(prepared, rule_portfolio())
     assert start is not None
     assert min(c.figure for c in filled_candidates(prepared, [start.starts])) == least
+
+
+def test_warm_ups_are_of_pipelines_one_way_alone() -> None:
+    def made(placement: tuple[tuple[int, ...], ...], groups: tuple[int, ...]) -> int:
+        problem = even_pipeline(2, 2, 4, memory=4, groups=groups)
+        rules = make_rules(problem, REGISTRY)
+        placer = Placer(problem, rules, find_blocks(problem, rules))
+        return len(list(filled_candidates(prepare(placer, placement), [])))
+
+    assert made(((0, 1),), ()) > 0
+    # Rows are as long in two directions, but half of their passes run on the other device.
+    assert made(((0, 1), (1, 0)), (0, 1, 0, 1)) == 0
