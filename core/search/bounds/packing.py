@@ -60,6 +60,7 @@ class Blocks:
 def find_blocks(windows: Windows, usage: Usage) -> Blocks | None:
     """Return the blocks of a problem; None if nothing is to be packed.
 
+    That is so where each has one device, too: there, bounds of one machine say as much.
     Only items whose options are single devices count; leaving the others out is a relaxation.
     """
     instance = windows.instance
@@ -72,6 +73,8 @@ def find_blocks(windows: Windows, usage: Usage) -> Blocks | None:
     loads, held = _amounts(windows, usage, place, machines, static)
     # A block without any load on some device may be anywhere at any time: it is left out.
     keep: NDArray[np.bool_] = np.less(loads.min(axis=1), np.inf) & np.greater(loads.min(axis=1), 0)
+    if (np.isfinite(loads[keep]).sum(axis=1) == 1).all():
+        return None
     heads, tails = _ends(
         windows, usage, [i for i, k in zip(items, keep, strict=True) if k], machines
     )
