@@ -21,13 +21,13 @@ from parplan.search.tables import Whole
 MOST_ORDERS = 4
 """Orders of devices whose cuts are annealed: those that begin best."""
 
-JUDGED_PASSES = 1_000_000
-"""Passes that the annealing of one start may time: some milliseconds."""
+JUDGED_PASSES = 3_000_000
+"""Passes that the annealing of one start may time: some hundredths of a second."""
 
-STEPS = range(50, 4001)
+STEPS = range(150, 12_001)
 """Steps of that annealing."""
 
-ROUNDS = 2
+ROUNDS = 3
 """How often a recipe whose orders depend on times may write them anew for the cuts found."""
 
 
@@ -128,8 +128,10 @@ class Line:
         """
         best = current = start
         most = min(max(JUDGED_PASSES // len(start.passes.kind), STEPS.start), STEPS.stop)
-        for number in range(ROUNDS if self.is_timed else 1):
-            moves = np.random.default_rng([seed, number]).random((int(effort * most), 4))
+        rounds = ROUNDS if self.is_timed else 1
+        for number in range(rounds):
+            steps = int(effort * most) // rounds
+            moves = np.random.default_rng([seed, number]).random((steps, 4))
             cuts = annealed(
                 self.blocks, current.passes, self.hosts, self.versions, _cuts(current.stages), moves
             )
