@@ -273,6 +273,7 @@ def _start(
     deadline: float,
 ) -> None:
     """Find the first schedules: by rules, and on pinned blocks by recipes made for such pins."""
+    begun = time.monotonic()
     rules = placer.rules
     decided = rules.objectives[0].follows is not None and len(rules.objectives) == 1
     target = _target(rules, incumbent, options) if decided else 0
@@ -282,7 +283,9 @@ def _start(
             incumbent.offer(Finisher(placer).finish(candidate), name)
     if not (placer.is_fixed and candidates and is_pipeline(placer)):
         return
-    later = max(until, _share(deadline, BASELINE_SHARE))
+    # They have as long as the first schedules took, even if the limit is over by then.
+    now = time.monotonic()
+    later = max(until, _share(deadline, BASELINE_SHARE), 2 * now - begun)
     made = recipe_candidates(placer, candidates[0].prepared, recipes_of(registry), later)
     while incumbent.gap > options.gap and (found := next(made, None)) is not None:
         name, candidate = found
