@@ -28,9 +28,6 @@ SLOPES = (1.0, 0.9, 0.5, 0.0)
 """Where warm-ups lie between those that hold no more than 1F1B (0) and those that fill memory."""
 
 
-STRETCHES = (1.75, 2.0, 1.9, 1.6, 1.8)
-"""How much slower than its passes a microbatch of a V goes there than back, as in V-Half."""
-
 PLACEMENTS = 3
 STARTS = 4
 """Placements whose weight passes are put anew, and how many orders of each."""
@@ -55,7 +52,9 @@ def with_weights_filled(
         key = (prepared.placement, prepared.ways, prepared.split_weights, len(prepared.network))
         groups.setdefault(key, []).append(candidate)
     for group in list(groups.values())[:PLACEMENTS]:
-        for found in filled_candidates(group[0].prepared, [c.starts for c in group[:STARTS]]):
+        for found in filled_candidates(
+            group[0].prepared, [c.starts for c in group[:STARTS]], target
+        ):
             if found.figure < best:
                 best = found.figure
                 yield found
@@ -63,7 +62,9 @@ def with_weights_filled(
                 return
 
 
-def filled_candidates(prepared: Prepared, starts: Sequence[Whole]) -> Iterator[Candidate]:
+def filled_candidates(
+    prepared: Prepared, starts: Sequence[Whole], target: int = 0
+) -> Iterator[Candidate]:
     """Yield candidates with weight passes put anew, one for each warm-up and each order given.
 
     Each is the best over all budgets. None is yielded where an activity visits several machines.
@@ -72,6 +73,8 @@ def filled_candidates(prepared: Prepared, starts: Sequence[Whole]) -> Iterator[C
     ----------
     starts
         Schedules of the placement, whose other passes keep their order.
+    target
+        A figure in ticks to be met, of which a machine may wait what its work leaves.
     """
     view = prepared.view
     if view is None or not _is_plain(view.machines):
@@ -83,20 +86,29 @@ def filled_candidates(prepared: Prepared, starts: Sequence[Whole]) -> Iterator[C
             fills[[nodes[task] for task in chain.from_iterable(tasks)]] = True
     if not fills.any():
         return
-    given_orders = map(view.order, starts)
-    for order in chain(_warm_ups(prepared, view), given_orders, _blocks(prepared, view)):
-        found = _best(prepared, view, order, fills)
+    budgets = _budgets(view.machines, target)
+    for order in chain(_warm_ups(prepared, view), map(view.order, starts)):
+        found = _best(prepared, view, order, fills, budgets)
         if found is not None:
             yield found
 
 
-def _best(prepared: Prepared, view: SequenceView, order: Whole, fills: Flags) -> Candidate | None:
+def _budgets(machines: Machines, target: int) -> list[int]:
+    """Return budgets in ticks: what the target leaves of the busiest machine's time, and others."""
+    mean = float(machines.durations.mean())
+    work = np.bincount(machines.visit_machine, weights=machines.durations)
+    left = target - int(work.max())
+    return [*([left] if left > 0 else []), *(round(budget * mean) for budget in BUDGETS)]
+
+
+def _best(
+    prepared: Prepared, view: SequenceView, order: Whole, fills: Flags, budgets: Sequence[int]
+) -> Candidate | None:
     """Return the best candidate over all budgets; None if none comes to an end."""
     annealer = Annealer(view, prepared.criterion)
-    mean = float(view.machines.durations.mean())
     best, least = None, -1
-    for budget in BUDGETS:
-        found = filled(view.machines, order, fills, round(budget * mean))
+    for budget in budgets:
+        found = filled(view.machines, order, fills, budget)
         if found is None:
             continue
         figure, begun = annealer.times(found)
@@ -183,50 +195,6 @@ def _warm_ups(prepared: Prepared, view: SequenceView) -> Iterator[Whole]:
             found[machines.first[q] : machines.first[q + 1]] = row
         if (found >= 0).all():
             yield found
-
-
-def _blocks(prepared: Prepared, view: SequenceView) -> Iterator[Whole]:
-    """Yield orders of a V of stages: one microbatch's passes, begun anew as soon as devices can.
-
-    The blocks of V-Half and V-Min (Qi et al., NeurIPS 2024), in the times of these stages instead
-    of slots: the longer a microbatch takes there, the more of them are under way.
-    """
-    machines, tasks = view.machines, pass_tasks(prepared)
-    nodes = {int(activity): i for i, activity in enumerate(view.activities)}
-    rows = {key: [[nodes[t] for t in part] for part in parts] for key, parts in tasks.items()}
-    stages = len({stage for stage, _ in rows})
-    if any(not rows.get((s, kind)) for s in range(stages) for kind in PassKind):
-        return
-    firsts = [rows[s, PassKind.F][0][0] for s in range(stages)]
-    hosts = machines.visit_machine[machines.visit_first[firsts]].tolist()
-    half = stages // 2
-    if hosts != hosts[::-1] or len(set(hosts)) != half or 2 * half != stages:
-        return
-    lasting = {key: int(machines.durations[parts[0]].sum()) for key, parts in rows.items()}
-    period = max(
-        sum(lasting[s, kind] for s in (d, stages - 1 - d) for kind in PassKind) for d in range(half)
-    )
-    way = [(PassKind.F, s) for s in range(stages)]
-    way += [(PassKind.B, s) for s in reversed(range(stages))]
-    for stretch in STRETCHES:
-        now = 0.0
-        found: list[list[tuple[float, int, list[int]]]] = [[] for _ in range(half)]
-        for kind, s in way:
-            place = min(s, stages - 1 - s)
-            for k, part in enumerate(rows[s, kind]):
-                found[place].append((now + k * period, s, part))
-            there = (kind is PassKind.F) is (s < half)
-            turns = s in (half - 1, half) and there
-            now += lasting[s, kind] * (stretch if there and not turns else 1.0)
-        order = np.full(len(view.activities), -1, dtype=np.int64)
-        for d, begun in enumerate(found):
-            row = [i for _, _, part in sorted(begun) for i in part]
-            row += [i for s in (d, stages - 1 - d) for part in rows[s, PassKind.W] for i in part]
-            low, high = machines.first[hosts[d]], machines.first[hosts[d] + 1]
-            if len(row) != high - low:
-                return
-            order[low:high] = row
-        yield order
 
 
 def _room(machines: Machines, node: int) -> float:
