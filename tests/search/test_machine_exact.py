@@ -20,6 +20,7 @@ from parplan.search.bounds.machine_exact import find_states, kept, tighten
 from parplan.search.bounds.paths import find_windows
 from parplan.search.bounds.propagation import visits
 from parplan.search.bounds.streams import Machine, Room, Streams, find_streams
+from parplan.search.bounds.sure import Sure
 from tests.search.pipelines import even_pipeline
 from tests.search.test_bounds_memory import UNIT, one_stage_per_device, optimum
 
@@ -31,7 +32,7 @@ def exact(
 ) -> int:
     """Return the bound of exact machines in ticks."""
     windows = find_windows(compile_instance(problem, make_rules(problem, REGISTRY)))
-    streams = find_streams(windows)
+    streams = find_streams(Sure(windows))
     assert streams is not None
     found = refuted_makespans(streams, 1, ceiling, 10**5, visits(most), shaving=shaving)
     return max(found, default=1)

@@ -13,6 +13,7 @@ from parplan.search.bounds.instance import Assignment, compile_instance
 from parplan.search.bounds.paths import find_windows
 from parplan.search.bounds.propagation import EffortSpentError
 from parplan.search.bounds.streams import find_streams
+from parplan.search.bounds.sure import Sure
 
 MOST_STATES = 3_000_000
 """Of a machine that is kept exactly; one with more is left out."""
@@ -42,7 +43,7 @@ def machine_bounds(
     deadline
         Instant of ``time.monotonic()`` at which to end.
     """
-    streams = find_streams(find_windows(compile_instance(problem, rules, assignment)))
+    streams = find_streams(Sure(find_windows(compile_instance(problem, rules, assignment))))
     if streams is None:
         return
 

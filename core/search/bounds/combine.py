@@ -10,22 +10,15 @@ from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.search.bounds.destructive import refuted_makespans
-from parplan.search.bounds.forced import (
-    Load,
-    crossings,
-    find_places,
-    moving,
-    one_at_a_time,
-    running,
-)
+from parplan.search.bounds.forced import Load, moving
 from parplan.search.bounds.instance import Assignment, compile_instance
 from parplan.search.bounds.loads import find_prices, idle_bound, load_bound
-from parplan.search.bounds.memory import Reach, holds_of, room_for_holds
 from parplan.search.bounds.packing import find_blocks, packing_bound
 from parplan.search.bounds.paths import Windows, critical_path, find_windows, operator_series
 from parplan.search.bounds.propagation import visits
 from parplan.search.bounds.slots import staggered_bound
 from parplan.search.bounds.streams import find_streams
+from parplan.search.bounds.sure import Sure
 from parplan.search.bounds.usage import find_usage
 from parplan.search.bounds.warm_up import warm_up_bound
 
@@ -99,11 +92,11 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
     path = critical_path(windows)
     yield "critical path", path
     yield "operator series", operator_series(windows)
-    known = path
-    for source, ticks in _sure(windows):
+    known, sure = path, Sure(windows)
+    for source, ticks in _sure(sure):
         known = max(known, ticks)
         yield source, ticks
-    yield "exact machines", _exact(windows, known)
+    yield "exact machines", _exact(sure, known)
     capacities = windows.instance.capacities
     single = find_usage(windows, merge=False)
     merged = find_usage(windows, merge=True) if _merges(windows) else single
@@ -118,36 +111,31 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
             yield "packed blocks", float(packing_bound(blocks, _whole(max(path, idle))))
 
 
-def _sure(windows: Windows) -> Iterator[tuple[str, float]]:
+def _sure(sure: Sure) -> Iterator[tuple[str, float]]:
     """Yield the bounds of single resources: tasks, transfers and holds that are sure."""
-    places, tasks = find_places(windows), running(windows)
-    crossed = crossings(windows, places)
-    loads = {r: tuple(found) for r, found in tasks.items()}
-    for r, found in moving(windows, crossed).items():
+    loads = {r: tuple(found) for r, found in sure.tasks.items()}
+    for r, found in moving(sure.windows, sure.crossings).items():
         loads[r] = (*loads.get(r, ()), *found)
-    capacities = [resource.capacity for _, resource in windows.instance.resources]
+    capacities = [resource.capacity for _, resource in sure.instance.resources]
     by_resource = [Load(capacities[r], found).bound() for r, found in loads.items()]
     yield "one machine", max(by_resource, default=0.0)
-    if not places.any_sure:
+    if not sure.places.any_sure:
         return
-    reach = Reach(windows)
-    machines = one_at_a_time(tasks, capacities).values()
     slots, staggered, warm = 0.0, 0.0, 0.0
-    for r, holds in holds_of(windows, places, reach, crossed).items():
-        room = room_for_holds(windows, places, windows.instance.resources[r][1])
-        load = Load(room, [h.activity for h in holds] + tasks.get(r, []))
+    for r, holds in sure.holds.items():
+        load = Load(sure.rooms[r], [h.activity for h in holds] + sure.tasks.get(r, []))
         slots = max(slots, load.bound())
-        for machine in machines:
-            warm = max(warm, warm_up_bound(windows, reach, holds, machine, load.room))
-            staggered = max(staggered, staggered_bound(holds, machine, reach, load.room))
+        for machine in sure.machines.values():
+            warm = max(warm, warm_up_bound(sure.windows, sure.reach, holds, machine, load.room))
+            staggered = max(staggered, staggered_bound(holds, machine, sure.reach, load.room))
     yield "slots of memory", slots
     yield "staggered slots", staggered
     yield "warm-up memory", warm
 
 
-def _exact(windows: Windows, known: float) -> float:
+def _exact(sure: Sure, known: float) -> float:
     """Return the bound of machines kept exactly, from one that is known."""
-    streams = find_streams(windows)
+    streams = find_streams(sure)
     if streams is None:
         return 0.0
     floor = _whole(known)

@@ -18,6 +18,7 @@ from parplan.search.bounds.instance import Assignment, Instance, compile_instanc
 from parplan.search.bounds.paths import find_windows
 from parplan.search.bounds.propagation import EffortSpentError, Windows, shrink, widest
 from parplan.search.bounds.streams import Index, Streams, find_streams
+from parplan.search.bounds.sure import Sure
 
 MOST_STATES = 3_000_000
 """Of a machine that is kept exactly; one with more only bounds what CP-SAT is given."""
@@ -65,7 +66,7 @@ def decide_makespan(
         Threads of CP-SAT.
     """
     instance = compile_instance(problem, rules, assignment)
-    streams = find_streams(find_windows(instance))
+    streams = find_streams(Sure(find_windows(instance)))
     if streams is None:
         return Verdict()
 

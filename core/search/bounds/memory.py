@@ -56,6 +56,10 @@ class Reach:
 
     windows: Windows
     _found: dict[tuple[int, int | None], dict[int, float]] = field(factory=dict, init=False)
+    _steps: dict[tuple[int, int | None], tuple[tuple[int, float], ...]] = field(
+        factory=dict, init=False
+    )
+    _ticks: dict[tuple[int, int | None], float] = field(factory=dict, init=False)
     _delays: dict[tuple[Arc, int | None], float] = field(factory=dict, init=False)
     _rows: dict[int | None, list[int]] = field(factory=dict, init=False)
     _visits: list[int] = field(factory=lambda: [0], init=False)
@@ -73,29 +77,35 @@ class Reach:
         return self._found[operator, group]
 
     def _search(self, operator: int, group: int | None) -> dict[int, float]:
-        instance = self.windows.instance
-        ends = {operator: self.least_ticks(operator, group)}
+        own = self.least_ticks(operator, group)
+        ends = {operator: own}
         if self._visits[0] > VISITS:
-            for arc in instance.outgoing[operator]:
-                self._reach(ends, arc, group)
+            for after, ticks in self._steps_from(operator, group):
+                ends[after] = max(own + ticks, ends.get(after, 0.0))
             return ends
-        after, pending = {operator}, [operator]
+        reached, pending = {operator}, [operator]
         while pending:
-            for arc in instance.outgoing[pending.pop()]:
-                if arc.after not in after and self.binds(arc, group):
-                    after.add(arc.after)
-                    pending.append(arc.after)
-        for o in sorted(after, key=instance.position.__getitem__):
-            for arc in instance.outgoing[o]:
-                self._visits[0] += 1
-                self._reach(ends, arc, group)
+            for after, _ in self._steps_from(pending.pop(), group):
+                if after not in reached:
+                    reached.add(after)
+                    pending.append(after)
+        for before in sorted(reached, key=self.windows.instance.position.__getitem__):
+            end, steps = ends[before], self._steps_from(before, group)
+            self._visits[0] += len(steps)
+            for after, ticks in steps:
+                ends[after] = max(end + ticks, ends.get(after, 0.0))
         return ends
 
-    def _reach(self, ends: dict[int, float], arc: Arc, group: int | None) -> None:
-        """Enter the end of ``after`` along an arc if it is the longest way yet."""
-        if self.binds(arc, group):
-            end = ends[arc.before] + self.delay(arc, group) + self.least_ticks(arc.after, group)
-            ends[arc.after] = max(end, ends.get(arc.after, 0.0))
+    def _steps_from(self, operator: int, group: int | None) -> tuple[tuple[int, float], ...]:
+        """Return (after, ticks from the operator's end to that of ``after``) of arcs that bind."""
+        key = operator, group
+        if key not in self._steps:
+            self._steps[key] = tuple(
+                (arc.after, self.delay(arc, group) + self.least_ticks(arc.after, group))
+                for arc in self.windows.instance.outgoing[operator]
+                if self.binds(arc, group)
+            )
+        return self._steps[key]
 
     def binds(self, arc: Arc, group: int | None) -> bool:
         """Return whether ``after`` waits for the end of ``before`` in every choice."""
@@ -103,9 +113,12 @@ class Reach:
 
     def least_ticks(self, operator: int, group: int | None) -> float:
         """Return the least duration of an operator over a group's usable choices and columns."""
-        rows = self._columns(operator, group)
-        usable = np.less(self.windows.heads[operator][rows], np.inf)
-        return float(self.windows.instance.ticks[operator][rows][usable].min())
+        key = operator, group
+        if key not in self._ticks:
+            rows = self._columns(operator, group)
+            usable = np.less(self.windows.heads[operator][rows], np.inf)
+            self._ticks[key] = float(self.windows.instance.ticks[operator][rows][usable].min())
+        return self._ticks[key]
 
     def delay(self, arc: Arc, group: int | None) -> float:
         """Return the least ticks from the end of ``before`` to the start of ``after``.

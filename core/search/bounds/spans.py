@@ -17,11 +17,11 @@ from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.search.bounds.combine import MOST_STATES, MOST_VISITS
 from parplan.search.bounds.destructive import refuted_makespans
-from parplan.search.bounds.forced import find_places
 from parplan.search.bounds.instance import compile_instance
-from parplan.search.bounds.paths import Windows, find_windows
+from parplan.search.bounds.paths import find_windows
 from parplan.search.bounds.propagation import visits
 from parplan.search.bounds.streams import Machine, Streams, find_streams
+from parplan.search.bounds.sure import Sure
 
 NO_WAY = -(2**60)
 """Length of a way where there is none."""
@@ -35,12 +35,12 @@ def span_bounds(problem: Problem, rules: Rules) -> Iterator[tuple[str, int]]:
     InfeasibleError
         If an operator can run nowhere.
     """
-    windows = find_windows(compile_instance(problem, rules, None))
-    streams = find_streams(windows)
+    sure = Sure(find_windows(compile_instance(problem, rules, None)))
+    streams = find_streams(sure)
     if streams is None:
         return
     ways = _ways(streams)
-    alone = [_alone(streams, ways, m) for m in streams.machines if _on_one_device(windows, m)]
+    alone = [_alone(streams, ways, m) for m in streams.machines if _on_one_device(sure, m)]
     best = max((int((one.counts * one.ticks).sum()) for one in alone), default=0)
     if best:
         yield "busiest device", best
@@ -51,10 +51,10 @@ def span_bounds(problem: Problem, rules: Rules) -> Iterator[tuple[str, int]]:
         yield "exact devices", exact
 
 
-def _on_one_device(windows: Windows, machine: Machine) -> bool:
+def _on_one_device(sure: Sure, machine: Machine) -> bool:
     """Return whether all members of a machine surely run on one device, the same."""
-    instance, sure = windows.instance, find_places(windows).sure
-    devices = [sure[o][row] for o in instance.order for row in range(len(instance.columns_of(o)))]
+    instance, places = sure.instance, sure.places.sure
+    devices = [places[o][row] for o in instance.order for row in range(len(instance.columns_of(o)))]
     return bool(frozenset.intersection(*(devices[i] for i in machine.members)))
 
 

@@ -17,24 +17,11 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from parplan.search.bounds.forced import (
-    Activity,
-    column_pairs,
-    crossings,
-    find_places,
-    one_at_a_time,
-    running,
-)
+from parplan.search.bounds.forced import Activity, column_pairs
 from parplan.search.bounds.instance import Array
-from parplan.search.bounds.memory import (
-    Hold,
-    Reach,
-    Task,
-    comparable,
-    holds_of,
-    room_for_holds,
-)
+from parplan.search.bounds.memory import Hold, Reach, Task, comparable
 from parplan.search.bounds.paths import Windows
+from parplan.search.bounds.sure import Sure
 
 Index = NDArray[np.int64]
 
@@ -144,31 +131,27 @@ class Streams:
         return frozenset(set(np.flatnonzero(seen == 1).tolist()) - waited_for)
 
 
-def find_streams(windows: Windows) -> Streams | None:
+def find_streams(sure: Sure) -> Streams | None:
     """Return the streams of a problem; None if it has too many tasks or no sure machine."""
-    instance = windows.instance
+    windows, instance = sure.windows, sure.instance
     tasks = [(o, row) for o in instance.order for row in range(len(instance.columns_of(o)))]
     counts = np.array([instance.columns_of(o)[row].count for o, row in tasks], dtype=np.int64)
     if counts.sum() > MOST_TASKS:
         return None
-    running_there, places, reach = running(windows), find_places(windows), Reach(windows)
-    capacities = [resource.capacity for _, resource in instance.resources]
-    alone = one_at_a_time(running_there, capacities).values()
+    alone = sure.machines.values()
     if not alone:
         return None
-    holds = holds_of(windows, places, reach, crossings(windows, places))
-    rooms = {r: room_for_holds(windows, places, instance.resources[r][1]) for r in holds}
     index = {task: i for i, task in enumerate(tasks)}
     first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     ticks = np.array([_least_ticks(windows, task) for task in tasks], dtype=np.int64)
-    before, after, lags = _arcs(windows, reach, index, counts, first, ticks)
+    before, after, lags = _arcs(windows, sure.reach, index, counts, first, ticks)
     order = np.argsort(before, kind="stable")
     groups = sorted({tuple(sorted(index[a.task] for a in one if a.task)) for one in alone})
     machines = []
     for group in groups:
         place = {tasks[i]: position for position, i in enumerate(group)}
-        filled = _rooms(windows, place, running_there, holds, rooms)
-        machines.append(_machine(windows, reach, place, group, filled))
+        filled = _rooms(windows, place, sure.tasks, sure.holds, sure.rooms)
+        machines.append(_machine(windows, sure.reach, place, group, filled))
     return Streams(
         counts,
         ticks,
