@@ -267,10 +267,29 @@ def schedule_by_recipe(
     numbering
         The problem's number of each of the shape's microbatches. Empty: they are the same.
     """
+    orders = recipe_orders(prepared, recipe, shape, numbering)
+    return schedule_by_orders(prepared, orders, fused=recipe.fused_backward)
+
+
+def recipe_orders(
+    prepared: Prepared, recipe: Strategy, shape: PipelineShape, numbering: Sequence[int] = ()
+) -> Sequence[Order]:
+    """Return a recipe's order of each device; see ``schedule_by_recipe``."""
     orders = recipe.timed_orders(shape, stage_times(prepared, shape.stages))
-    if numbering:
-        orders = [renumbered(order, numbering) for order in orders]
-    arcs = recipe_arcs(prepared, orders, fused=recipe.fused_backward)
+    return [renumbered(order, numbering) for order in orders] if numbering else orders
+
+
+def schedule_by_orders(
+    prepared: Prepared, orders: Sequence[Order], *, fused: bool
+) -> Candidate | None:
+    """Return the schedule in which each device runs its order as soon as it can; None if it can't.
+
+    Parameters
+    ----------
+    fused
+        As in ``recipe_arcs``.
+    """
+    arcs = recipe_arcs(prepared, orders, fused=fused)
     return _candidate(prepared, prepared.profile.heads.astype(float), arcs_of(arcs))
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError, PluginError
-from parplan.search.evaluation import Candidate, Prepared, schedule_by_recipe
+from parplan.search.evaluation import Candidate, Prepared, recipe_orders, schedule_by_orders
 from parplan.search.placement import Placer
 from parplan.search.recipes import FittedRecipe, fit
+from parplan.search.turns import schedule_by_turns
 
 MOST_CHUNKS = 4
 """Most stages per device that are tried."""
@@ -24,8 +25,9 @@ def recipe_candidates(
 ) -> Iterator[tuple[str, Candidate]]:
     """Yield (name, schedule) of each recipe whose stages lie where the blocks are.
 
-    Variants of the problem are left out, as is what raises: the comparison with hand-made schedules
-    says what it was.
+    As it is, and with its forward and backward passes alone in its order (see ``turns``). Variants
+    of the problem are left out, as is what raises: the comparison with hand-made schedules says
+    what it was.
 
     Parameters
     ----------
@@ -44,11 +46,15 @@ def recipe_candidates(
                     continue
                 if fitted.note or not _lies_so(fitted, prepared, order):
                     continue
-                found = schedule_by_recipe(prepared, recipe, fitted.shape, fitted.numbering)
+                orders = recipe_orders(prepared, recipe, fitted.shape, fitted.numbering)
+                found = schedule_by_orders(prepared, orders, fused=recipe.fused_backward)
             except (InputError, PluginError):
                 continue
             if found is not None:
                 yield recipe.name, found
+            found = schedule_by_turns(prepared, orders)
+            if found is not None:
+                yield f"{recipe.name} with weight passes put anew", found
 
 
 def _lies_so(fitted: FittedRecipe, prepared: Prepared, order: Sequence[int]) -> bool:

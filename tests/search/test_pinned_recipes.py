@@ -16,11 +16,18 @@ from tests.search.pipelines import even_pipeline
 
 
 def _found(
-    placement: Placement, microbatches: int, registry: Registry
+    placement: Placement, microbatches: int, registry: Registry, *, spare: int = 1
 ) -> tuple[Placer, dict[str, Candidate]]:
+    """Return what is found where memory holds as many microbatches as there are devices, and more.
+
+    Parameters
+    ----------
+    spare
+        How many more.
+    """
     groups = tuple(k % len(placement) for k in range(microbatches))
     devices = len(placement[0])
-    memory = devices + 1
+    memory = devices + spare
     problem = even_pipeline(devices, devices, microbatches, memory=memory, groups=groups)
     rules = make_rules(problem, registry)
     placer = Placer(problem, rules, find_blocks(problem, rules))
@@ -37,6 +44,19 @@ def test_dualpipe_is_tried_where_stages_are_mirrored(registry: Registry) -> None
     assert "1f1b" not in found
     schedule = Finisher(placer).finish(found["dualpipe"])
     assert schedule.makespan == 63
+    assert check_schedule(schedule, placer.rules) == ()
+
+
+def test_a_recipe_that_does_not_fit_lends_its_turns(registry: Registry) -> None:
+    """DualPipe keeps p + 1 microbatches; its passes in order, with W's put anew, fit into p.
+
+    Where it fits it takes 63, and nothing takes less.
+    """
+    there = tuple(range(8))
+    placer, found = _found((there, there[::-1]), 20, registry, spare=0)
+    assert "dualpipe" not in found
+    schedule = Finisher(placer).finish(found["dualpipe with weight passes put anew"])
+    assert schedule.makespan in (63, 64)
     assert check_schedule(schedule, placer.rules) == ()
 
 
