@@ -56,7 +56,15 @@ class Rules:
 
     def of(self, kind: type[D]) -> list[tuple[str, D]]:
         """Return (rule, declaration) for all declarations of a kind."""
-        return [(d.rule, d.what) for d in self.declared if isinstance(d.what, kind)]
+        if kind not in self._of_kind:
+            self._of_kind[kind] = [
+                (d.rule, d.what) for d in self.declared if isinstance(d.what, kind)
+            ]
+        return list(self._of_kind[kind])
+
+    @cached_property
+    def _of_kind(self) -> dict[type, list[tuple[str, Any]]]:
+        return {}
 
     @cached_property
     def resources(self) -> tuple[tuple[str, Resource], ...]:

@@ -103,9 +103,14 @@ class Schedule:
     def ends(self) -> Column:
         """End of each task row in ticks."""
         problem, t = self.problem, self.tasks
-        rows = zip(t.operator.tolist(), t.alternative.tolist(), t.microbatch.tolist(), strict=True)
-        ticks = [problem.ticks(o, problem.alternatives[o][a], m) for o, a, m in rows]
-        return _column(t.start + np.array(ticks, dtype=np.int64))
+        scale, microbatches = problem.workload.scale, t.microbatch.tolist()
+        rows = zip(t.operator.tolist(), t.alternative.tolist(), microbatches, strict=True)
+        alike = [(o, a, scale(m)) for o, a, m in rows]
+        ticks = {
+            (o, a, size): problem.ticks(o, problem.alternatives[o][a], m)
+            for (o, a, size), m in dict(zip(alike, microbatches, strict=True)).items()
+        }
+        return _column(t.start + np.array([ticks[key] for key in alike], dtype=np.int64))
 
     @cached_property
     def makespan(self) -> int:

@@ -178,19 +178,18 @@ def _uncoupled_modes(facts: Facts) -> Iterator[Violation]:
 
 def _forbidden(facts: Facts, rules: Rules) -> Iterator[Violation]:
     problem = facts.problem
-    bans: dict[int, list[tuple[str, Forbidden]]] = {}
+    bans: dict[tuple[str, str | None], list[tuple[str, Forbidden]]] = {}
     for rule, ban in rules.of(Forbidden):
-        bans.setdefault(problem.graph.operator_index[ban.operator], []).append((rule, ban))
+        bans.setdefault((ban.operator, ban.device), []).append((rule, ban))
     count = problem.workload.group_count
     used, firsts = np.unique(facts.choice * count + _groups(facts), return_index=True)
     for key, row in zip(used.tolist(), firsts.tolist(), strict=True):
         number, group = divmod(key, count)
         operator, chosen = facts.choices[number]
-        names = {problem.cluster.devices[d].name for d in chosen.devices}
-        mode = facts.modes[number].name
-        for rule, ban in bans.get(operator, ()):
-            here = ban.group in (None, group) and (ban.device is None or ban.device in names)
-            if here and ban.mode in (None, mode):
+        name, mode = problem.graph.operators[operator].name, facts.modes[number].name
+        places = (None, *(problem.cluster.devices[d].name for d in chosen.devices))
+        for rule, ban in (found for place in places for found in bans.get((name, place), ())):
+            if ban.group in (None, group) and ban.mode in (None, mode):
                 what = " and ".join(
                     f"{kind} '{value}'"
                     for kind, value in (("device", ban.device), ("mode", ban.mode))

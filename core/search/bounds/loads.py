@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import highspy
 import numpy as np
 from attrs import frozen
 
@@ -97,6 +96,8 @@ def _solve(usage: Usage, capacities: Array, least: float) -> Array:
     scale = max(1.0, float(entries[2][entries[1] < count].max()))
     scales = np.where(timed, scale, np.maximum(limit, 1.0))
     upper = np.where(timed, -limit * np.append(idle, idle)[rows], limit) / scales
+    import highspy  # takes long to load, and many searches end before they need it
+
     model = highspy.Highs()
     model.silent()
     model.setOptionValue("threads", 1)
