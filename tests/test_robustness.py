@@ -35,7 +35,7 @@ from parplan.plan_file import load_plan
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registered, Registry
-from parplan.search import orchestrator, team
+from parplan.search import orchestrator, steps, team
 from tests.examples import chain
 
 SPECS = Path(__file__).parents[1] / "examples" / "specs"
@@ -203,7 +203,7 @@ def _fail(*_: object, **__: object) -> Any:
     [
         ("bounds", orchestrator, "first_bounds", "list"),
         ("cp-sat", schedule_model, "ScheduleModel", "cp-sat"),
-        ("local search", orchestrator, "improved_by_team", "list"),
+        ("local search", steps, "improved_by_team", "list"),
     ],
 )
 def test_a_fault_of_a_later_stage_keeps_the_plan(
@@ -237,7 +237,7 @@ def test_a_proof_against_a_plan_that_is_there_is_dropped(
     def refute(*_: object) -> Any:
         raise InfeasibleError("no plan exists")
 
-    monkeypatch.setattr(orchestrator, "first_bounds", refute)
+    monkeypatch.setattr(steps, "machine_bounds", refute)
     plan = api.plan(_unsolved(), registry=registry, solver="cp-sat", time_limit_s=20.0)
     assert plan.status == "optimal"
     assert "ended by InfeasibleError: no plan exists" in _failures(plan)
@@ -246,7 +246,7 @@ def test_a_proof_against_a_plan_that_is_there_is_dropped(
 def test_a_fault_before_any_plan_is_not_hidden(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orchestrator, "first_candidates", _fail)
+    monkeypatch.setattr(steps, "first_candidates", _fail)
     with pytest.raises(ZeroDivisionError):
         api.plan(_unsolved(), registry=registry, solver="list")
 

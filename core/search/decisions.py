@@ -72,9 +72,10 @@ def answer(question: Question) -> Finding:
 def can_decide(problem: Problem) -> bool:
     """Return whether makespans of a problem are decided: its size allows it, and ortools is there.
 
-    Bounds and schedules are of makespans only.
+    Bounds and schedules are of makespans only. Deciding gains by microbatches that are alike; where
+    there is one alone, a solver does as well with the problem as it is.
     """
-    small = problem.task_count <= MOST_TASKS
+    small = problem.task_count <= MOST_TASKS and problem.workload.microbatches > 1
     return small and problem.objectives[0].name == "makespan" and find_spec("ortools") is not None
 
 

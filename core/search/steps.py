@@ -1,0 +1,165 @@
+"""The steps of a search: each brings candidates or bounds until an instant, and can be left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from typing import Any
+
+from parplan.search.baselines import Baseline, baseline_row, is_pipeline, recipes_of
+from parplan.search.bilevel import bilevel, can_assign
+from parplan.search.bounds import machine_bounds
+from parplan.search.decisions import Narrowing, can_decide
+from parplan.search.evaluation import Candidate, Finisher
+from parplan.search.exact import solver_for
+from parplan.search.heuristics import first_candidates
+from parplan.search.improvement import under_rules
+from parplan.search.network import build_network
+from parplan.search.objective_bounds import is_makespan
+from parplan.search.pinned_recipes import recipe_candidates
+from parplan.search.robust import improved_by_scenarios, nearly_shortest
+from parplan.search.run import Run
+from parplan.search.sequences.crew import searched_by_sequences
+from parplan.search.sequences.filling import with_weights_filled
+from parplan.search.team import improved_by_team
+from parplan.simulation.criterion import ScenarioCriterion
+
+FILLED_ACTIVITIES = 20_000
+"""Largest network, in activities, whose weight passes are put anew."""
+
+
+def find_first_schedules(run: Run, until: float) -> None:
+    """Find schedules by rules, placement after placement."""
+    decided = run.rules.objectives[0].follows is not None and len(run.rules.objectives) == 1
+    for name, candidate in first_candidates(run.placer, until, run.target() if decided else 0):
+        run.candidates.append(candidate)
+        if candidate.figure == min(c.figure for c in run.candidates):
+            run.incumbent.offer(Finisher(run.placer).finish(candidate), name)
+
+
+def find_recipes_as_pinned(run: Run, until: float) -> None:
+    """Find schedules by recipes made for such pins, where every block is pinned to a device."""
+    if not (run.placer.is_fixed and run.candidates and is_pipeline(run.placer)):
+        return
+    prepared = run.candidates[0].prepared
+    made = recipe_candidates(run.placer, prepared, recipes_of(run.registry), until)
+    while run.is_open and (found := next(made, None)) is not None:
+        name, candidate = found
+        # A recipe's calls may hand on late; finished, they are shorter than their figure.
+        run.take(candidate, f"{name} as pinned")
+
+
+def stand_beside(
+    run: Run, made: Iterable[Baseline], until: float, rows: dict[tuple[str, str], dict[str, Any]]
+) -> None:
+    """Take hand-made schedules; a row of figures of each goes to ``rows`` by its title."""
+    bound = run.incumbent.bound
+    comparable = is_makespan(run.problem)
+    for baseline in made:
+        if time.monotonic() > until:
+            return
+        value = bound.value if bound is not None and comparable else None
+        as_made = baseline.expand()
+        own = not baseline.is_variant
+        if baseline.candidate is not None and as_made is not None and own:
+            found_by = f"{baseline.name} on the {baseline.split} split"
+            run.take(baseline.candidate, found_by)
+            # What is earlier may be worse by other objectives.
+            run.incumbent.offer(as_made, found_by)
+        row = baseline_row(baseline, as_made, value if own else None)
+        rows[row["name"], row["split"]] = row
+
+
+def fill_weight_passes(run: Run, until: float) -> None:
+    """Put the weight passes of the best candidates anew."""
+    few = tuple(c for c in run.candidates if len(c.prepared.network) <= FILLED_ACTIVITIES)
+    for candidate in with_weights_filled(few, until, run.target()):
+        run.take(candidate, "weight passes")
+
+
+def raise_bound(run: Run, until: float) -> None:
+    """Raise the bound of the problem by exact machines."""
+    known, incumbent = run.incumbent.bound, run.incumbent
+    target = None if incumbent.schedule is None else incumbent.values[0]
+    if known is not None and is_makespan(run.problem):
+        for bound in machine_bounds(run.problem, run.rules, None, known.value, target, until):
+            incumbent.add_bounds([bound])
+
+
+def decide_makespans(run: Run, until: float) -> None:
+    """Decide makespans between the bound and the best schedule of a problem's only placement."""
+    if not (can_decide_makespans(run) and run.candidates and run.is_open):
+        return
+    assignment = run.candidates[0].prepared.coarse.fine_assignment
+    network = build_network(run.problem, run.rules, assignment)
+    options = run.options
+    narrowing = Narrowing(network, run.rules, run.incumbent, options.gap, options.workers)
+    run.with_workers("decided makespans", lambda crew: narrowing.run(crew, until))
+
+
+def can_decide_makespans(run: Run) -> bool:
+    """Return whether makespans are decided: there is one placement, and size and objective fit."""
+    return run.placer.is_fixed and can_decide(run.problem)
+
+
+def assign_by_model(run: Run, until: float) -> None:
+    """Let an upper model assign and list schedules time it, where its size allows."""
+    solver = solver_for(run.registry, run.options)
+    schedule = run.incumbent.schedule
+    if solver is None or schedule is None or not is_makespan(run.problem):
+        return
+    if can_assign(run.rules, solver, schedule.makespan):
+        run.incumbent.tell("assignment")
+        for candidate in bilevel(run.placer, solver, run.options, run.incumbent, until):
+            found_by = f"assignment by {solver.name}"
+            run.incumbent.offer(Finisher(run.placer).finish(candidate), found_by)
+
+
+def search_placements(run: Run, until: float) -> None:
+    """Search placements and rules near the best candidates."""
+    if run.placer.is_fixed or time.monotonic() >= until:
+        return
+    for ruled in under_rules(run.placer, run.candidates, until):
+        run.take(ruled, "rules on a hand-made placement")
+    options = run.options
+
+    def work(crew: Executor | None) -> None:
+        starts = [c for c in run.candidates if c.rule is not None] or list(run.candidates)
+        for candidate in improved_by_team(
+            run.placer, starts, crew, options.workers, until, options.seed, run.target()
+        ):
+            run.take(candidate, "local search")
+
+    run.with_workers("local search", work)
+
+
+def search_sequences(run: Run, until: float) -> None:
+    """Search the sequences of the best candidates' placements."""
+    if time.monotonic() >= until:
+        return
+    options = run.options
+
+    def work(crew: Executor | None) -> None:
+        for candidate in searched_by_sequences(
+            run.placer, run.candidates, crew, options.workers, until, options.seed, run.target()
+        ):
+            run.take(candidate, "sequence search")
+
+    run.with_workers("sequence search", work)
+
+
+def bend(run: Run, criterion: ScenarioCriterion, until: float) -> None:
+    """Compare all good candidates by the objective, and change the orders of the best by it."""
+    run.incumbent.tell("scenario search")
+    finisher = Finisher(run.placer)
+    ranked: list[tuple[float, Candidate]] = []
+    for candidate in nearly_shortest(run.candidates):
+        schedule = finisher.finish(candidate)
+        run.incumbent.offer(schedule, "comparison by scenarios")
+        ranked.append((criterion.value(schedule, run.rules), candidate))
+        if time.monotonic() > until:
+            break
+    best = [c for _, c in sorted(ranked, key=lambda row: row[0])]
+    for candidate in improved_by_scenarios(run.placer, best, criterion, until, run.options.seed):
+        run.incumbent.offer(finisher.finish(candidate), "scenario search")
