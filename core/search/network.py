@@ -31,6 +31,7 @@ from parplan.errors import InfeasibleError
 from parplan.problem import STEP, Alternative, Problem, TransferTiming
 from parplan.rules import Rules
 from parplan.schedule import Schedule, Tasks, Transfers
+from parplan.search.buffers import Amounts, Buffer, handed_on
 from parplan.search.coupling import mode_clash
 from parplan.ticks import ticks_up
 
@@ -39,23 +40,6 @@ Assignment = Mapping[tuple[int, int], int]
 
 Sources = Mapping[tuple[int, int], tuple[tuple[int, int], ...]]
 """(target, source) pairs of the transfers of each (tensor, microbatch)."""
-
-Amounts = tuple[tuple[int, float], ...]
-"""(resource index, amount) pairs."""
-
-
-class Buffer(NamedTuple):
-    """Amounts held from the start of one activity to the end of the last of its releasers.
-
-    Without releasers it is held to the end of the schedule. Where the edges are others, it is held
-    less long than said here; list schedules do without that.
-    """
-
-    amounts: Amounts
-    allocator: int
-    releasers: tuple[int, ...]
-    from_edge: Edge = Edge.START
-    to_edge: Edge = Edge.END
 
 
 class Lag(NamedTuple):
@@ -85,6 +69,8 @@ class Network:
         For each activity, (later activity, delay) with ``start[later] >= start + delay``.
     amounts
         What each activity holds while it runs; nothing if its duration is zero.
+    buffers
+        What is held between activities, joined where one of no length hands it on.
     lags
         The arcs of ``successors`` that declared time lags made.
     capacities, resource_names
@@ -453,7 +439,7 @@ class _Builder:
             releases=self.releases,
             successors=self.successors,
             amounts=self.amounts,
-            buffers=self.buffers,
+            buffers=handed_on(self.buffers, self.durations, self.successors),
             lags=self.lags,
             resource_names=tuple((rule, r.name) for rule, r in self.resources),
             capacities=[r.capacity for _, r in self.resources],
@@ -493,8 +479,8 @@ def build_network(
 def check_capacities(network: Network, rules: Rules) -> None:
     """Raise InfeasibleError naming the first resource that one activity alone overfills.
 
-    What is held from the outset (parameters) counts too. What is held for no time counts here, as
-    it does in list schedules, although no rule is broken by it.
+    What is held from the outset (parameters) counts too. What one activity of no length begins and
+    another ends counts here, as it does in list schedules, even where both come at one instant.
     """
     needs = list(network.levels)
     who = ["parameters"] * len(needs)

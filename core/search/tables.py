@@ -10,7 +10,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from parplan.collector import collector_paused
-from parplan.search.network import Amounts, Network
+from parplan.search.buffers import Amounts
+from parplan.search.network import Network
 
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]

@@ -57,15 +57,12 @@ def tight_pipelines(draw: st.DrawFn, most_stages: int = 3) -> Problem:
         constraints=(Rule("devices"), Rule("links"), Rule("memory"), Rule("weights")),
         tick_s=1.0,
     )
-    return draw(st.sampled_from([problem, *_with_choices(problem)]))
+    return draw(st.sampled_from([problem, *_with_choices(problem, draw(st.integers(2, 6)))]))
 
 
-def _with_choices(problem: Problem) -> list[Problem]:
-    """The same with modes that recompute, that offload, and both.
-
-    The host has room: list schedules count what is handed over in no time twice.
-    """
-    hosted = with_host(problem, memory=40)
+def _with_choices(problem: Problem, host_bytes: int) -> list[Problem]:
+    """The same with modes that recompute, that offload, and both."""
+    hosted = with_host(problem, memory=host_bytes)
     again = recomputing(problem)
     both = offloading(attrs.evolve(recomputing(hosted), name="both"), ahead=1)
     return [again, offloading(hosted, ahead=1), both]

@@ -53,12 +53,10 @@ def _keeping(prepared: Prepared) -> dict[Chain, _Keeping]:
     binding = _binding(prepared)
     found: dict[Chain, tuple[dict[int, float], set[int], set[int]]] = {}
     for buffer in network.buffers:
-        if buffer.allocator >= len(network.tasks):
-            # What is received belongs to the chain that reads it.
-            owner = buffer.releasers[0] if buffer.releasers else buffer.allocator
-        else:
-            owner = buffer.allocator
-        if owner >= len(network.tasks):
+        # What is received belongs to the chain that reads it.
+        users = (buffer.allocator, *buffer.through, *buffer.releasers)
+        owner = next((a for a in users if a < len(network.tasks)), None)
+        if owner is None:
             continue
         operator, microbatch = network.tasks[owner]
         group = workload.group(microbatch)
@@ -72,8 +70,8 @@ def _keeping(prepared: Prepared) -> dict[Chain, _Keeping]:
         )
         for r, x in amounts:
             row[r] = row.get(r, 0.0) + x
-        takers.add(owner if buffer.allocator >= len(network.tasks) else buffer.allocator)
-        givers.update(a for a in buffer.releasers if a < len(network.tasks))
+        takers.add(owner)
+        givers.update(a for a in (*buffer.through, *buffer.releasers) if a < len(network.tasks))
     operators = network.tasks
     return {
         chain: _Keeping(
