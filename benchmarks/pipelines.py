@@ -33,6 +33,9 @@ LIMITS_S = {"dualpipe": 2.0, "tight": 120.0, "scale": 30.0, "extra": 120.0, "fre
 LARGE_DUALPIPE_S = 5.0
 """Seconds of a whole process, imports and check included; the last one from 64 devices on."""
 
+SCARCE_DUALPIPE_S = 120.0
+"""The same where devices keep fewer activations than DualPipe does (one more than devices)."""
+
 ZERO_BUBBLE_S = 60.0
 
 SECONDS_PER_TASK = 25e-6
@@ -115,7 +118,10 @@ def _tables(family: str, data: Path) -> Iterator[Case]:
 
 def _case(family: str, name: str, pipeline: Pipeline, reference: float | None, source: str) -> Case:
     limit = LIMITS_S[family]
-    if family == "dualpipe" and pipeline.devices >= 64:
+    scarce = pipeline.cap_bytes <= pipeline.devices * pipeline.saved_bytes
+    if family == "dualpipe" and scarce:
+        limit = SCARCE_DUALPIPE_S
+    elif family == "dualpipe" and pipeline.devices >= 64:
         limit = LARGE_DUALPIPE_S
     full = f"{family}/{name}"
     pipeline = attrs.evolve(pipeline, name=full)
