@@ -9,6 +9,7 @@ from parplan.declarations import Together
 from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
+from parplan.search.bounds.block_warm_up import block_warm_up_bound
 from parplan.search.bounds.destructive import refuted_makespans
 from parplan.search.bounds.forced import Load, moving
 from parplan.search.bounds.instance import Assignment, compile_instance
@@ -25,8 +26,8 @@ from parplan.search.bounds.warm_up import warm_up_bound
 MOST_STATES = 100_000
 """Of a machine that is kept exactly; one with more is left out."""
 
-MOST_VISITS = 5_000_000
-"""Of states, until the search for what exact machines refute ends: half a second."""
+MOST_VISITS = 30_000_000
+"""Of ways out of states, until the search for what exact machines refute ends: half a second."""
 
 
 def combinatorial_bounds(
@@ -106,9 +107,10 @@ def _all(windows: Windows) -> Iterator[tuple[str, float]]:
         yield "load of whole groups", load_bound(merged, prices)
         idle = idle_bound(merged, prices, capacities, path)
         yield "load and idle ends", idle
-        blocks = find_blocks(windows, merged)
+        blocks, floor = find_blocks(windows, merged), _whole(max(path, idle))
         if blocks is not None:
-            yield "packed blocks", float(packing_bound(blocks, _whole(max(path, idle))))
+            yield "packed blocks", float(packing_bound(blocks, floor))
+        yield "warm-up of blocks", float(block_warm_up_bound(windows, merged, floor))
 
 
 def _sure(sure: Sure) -> Iterator[tuple[str, float]]:

@@ -64,7 +64,7 @@ def find_blocks(windows: Windows, usage: Usage) -> Blocks | None:
     Only items whose options are single devices count; leaving the others out is a relaxation.
     """
     instance = windows.instance
-    machines = _machines(windows, usage) if len(instance.choices) <= OPERATORS else {}
+    machines = busiest_machines(windows, usage) if len(instance.choices) <= OPERATORS else {}
     if not machines:
         return None
     items = [i for i in range(len(usage.first)) if _packs(usage, i)]
@@ -143,7 +143,7 @@ def _options(usage: Usage, item: int) -> list[tuple[int, int]]:
     return [(option, next(iter(usage.devices[option]))) for option in span]
 
 
-def _machines(windows: Windows, usage: Usage) -> dict[int, int]:
+def busiest_machines(windows: Windows, usage: Usage) -> dict[int, int]:
     """Return, per device, the resource of capacity one task that is used most."""
     instance = windows.instance
     single = np.array(

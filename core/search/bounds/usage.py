@@ -33,8 +33,8 @@ class Usage:
         Earliest start and least remainder of each item, over its options.
     option_heads, option_tails
         The same for each option.
-    members
-        Operators in each item.
+    members, columns
+        Operators in each item, and columns of those that run per microbatch.
     devices
         Device group of each option.
     """
@@ -48,6 +48,7 @@ class Usage:
     option_heads: Array
     option_tails: Array
     members: tuple[tuple[int, ...], ...]
+    columns: tuple[tuple[int, ...], ...]
     devices: tuple[frozenset[int], ...]
 
     def cost(self, prices: Array) -> Array:
@@ -97,6 +98,7 @@ def find_usage(windows: Windows, *, merge: bool) -> Usage:
         heads,
         tails,
         tuple(members for members, _ in items),
+        tuple(columns for _, columns in items),
         tuple(group for p in parts for group in p.devices),
     )
 
