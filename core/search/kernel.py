@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 from parplan.search.tables import Flags, Real, Tables, Whole
 
 
@@ -63,7 +63,7 @@ def run_compiled(
     return starts, int(done), int(stuck), int(resource)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _push(keys: Any, ids: Any, offset: int, size: int, key: Any, value: int) -> None:
     """Add to the binary heap at ``offset``; order by key, then id."""
     i = size
@@ -79,7 +79,7 @@ def _push(keys: Any, ids: Any, offset: int, size: int, key: Any, value: int) -> 
     ids[offset + i] = value
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _pop(keys: Any, ids: Any, offset: int, size: int) -> None:
     """Remove the first of the binary heap of ``size`` at ``offset``."""
     last = size - 1
@@ -110,7 +110,7 @@ def _pop(keys: Any, ids: Any, offset: int, size: int) -> None:
     ids[offset + i] = value
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _lacks(first: Any, index: Any, amount: Any, level: Any, limits: Any, activity: Any) -> Any:
     """Return the first resource that an activity needs and that is too full; -1 if it fits."""
     for k in range(first[activity], first[activity + 1]):
@@ -119,7 +119,7 @@ def _lacks(first: Any, index: Any, amount: Any, level: Any, limits: Any, activit
     return np.int64(-1)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _run(
     durations: Any,
     releases: Any,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+
+@compiled
 def topological_order(first: Any, before: Any) -> Any:
     """Return nodes in an order in which each comes after those its arcs come from.
 
@@ -50,7 +51,7 @@ def topological_order(first: Any, before: Any) -> Any:
     return order[:count]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def longest_paths(
     sequence: Any,
     first: Any,
@@ -81,7 +82,7 @@ def longest_paths(
     return starts
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def critical_time(
     first: Any,
     before: Any,

@@ -13,12 +13,12 @@ from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
 from parplan.search.bounds import bounds_for_assignment, machine_bounds
-from parplan.search.bounds.destructive import refuted_makespans
+from parplan.search.bounds.destructive import refuted_makespans, states_of_machines
 from parplan.search.bounds.instance import compile_instance
 from parplan.search.bounds.lanes import find_lanes
 from parplan.search.bounds.machine_exact import find_states, kept, tighten
 from parplan.search.bounds.paths import find_windows
-from parplan.search.bounds.propagation import visits
+from parplan.search.bounds.propagation import shrink, visits, widest
 from parplan.search.bounds.streams import Machine, Room, Streams, find_streams
 from parplan.search.bounds.sure import Sure
 from tests.search.pipelines import even_pipeline
@@ -182,6 +182,17 @@ def test_less_effort_never_gives_a_larger_bound() -> None:
     bounds = [exact(problem, most=most) for most in (0, 300, 3_000, 10**6)]
     assert bounds == sorted(bounds)
     assert bounds[0] < bounds[-1]
+
+
+def test_effort_counts_the_ways_out_of_states() -> None:
+    none, nothing = np.zeros(0, dtype=np.int64), np.zeros(10, dtype=np.int64)
+    ones = np.ones(10, dtype=np.int64)
+    machine = Machine(np.arange(10), (), ())
+    streams = Streams(ones, ones, np.arange(10), nothing, nothing, none, none, none, (machine,))
+    states = states_of_machines(streams, 10**4)
+    told: list[int] = []
+    assert shrink(streams, widest(streams, states, 9), told.append) is None
+    assert told == [2**10 * 10]
 
 
 def test_shaving_raises_a_bound() -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from parplan.compiling import compiled
 from parplan.search.bounds.lanes import Lanes
 from parplan.search.bounds.streams import EVER, Index
 
@@ -141,7 +141,7 @@ def tighten(states: States, earliest: Index, latest: Index) -> Slack:
     return Slack(free, due, result >= 0, result > 0)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _tighten(
     done: Any,
     after: Any,

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-import numba
 import numpy as np
 from attrs import frozen
 
+from parplan.compiling import compiled
 from parplan.search.bounds.machine_exact import Slack, States, kept, tighten
 from parplan.search.bounds.streams import Index, Streams
 
@@ -27,11 +27,11 @@ class EffortSpentError(Exception):
 
 
 Spend = Callable[[int], None]
-"""Told how many states are visited next; raises EffortSpentError when there were enough."""
+"""Told how many ways out of states are visited next; raises EffortSpentError after enough."""
 
 
 def visits(most: int) -> Spend:
-    """Return an effort of at most so many states visited: the same on every machine."""
+    """Return an effort of at most so many ways visited: the same on every host."""
     left = most
 
     def spend(visited: int) -> None:
@@ -96,7 +96,7 @@ def shrink(streams: Streams, windows: Windows, spend: Spend) -> Windows | None:
             last = seen[m]
             if last and all(np.array_equal(a, b) for a, b in zip(now, last, strict=True)):
                 continue
-            spend(len(states.done))
+            spend(states.after.size)
             slack[m] = found = tighten(states, earliest, latest)
             if not found.feasible:
                 return None
@@ -112,7 +112,7 @@ def shrink(streams: Streams, windows: Windows, spend: Spend) -> Windows | None:
     return Windows(windows.horizon, left, earliest, latest)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def follow(before: Any, after: Any, lags: Any, earliest: Any, latest: Any) -> bool:
     """Shrink windows along arcs, in place; return whether each task has a window left.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 from parplan.search.sequences.kernel import (
     FAR,
     MAKESPAN,
@@ -25,7 +25,7 @@ from parplan.search.sequences.ripples import (
 )
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def critical_visits(v: Any, order: Any, place: Any, starts: Any, dice: Any, found: Any) -> Any:
     """Write the positions at which a critical path waits for a machine; return how many.
 
@@ -71,7 +71,7 @@ def critical_visits(v: Any, order: Any, place: Any, starts: Any, dice: Any, foun
     return count
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def span_visits(
     v: Any, order: Any, place: Any, late: Any, into_first: Any, into: Any, dice: Any, found: Any
 ) -> Any:
@@ -115,7 +115,7 @@ def span_visits(
     return count
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _span_begins(v: Any, order: Any, late: Any, dice: Any) -> Any:
     """Return the first task of a machine with the longest span; one at random if several have."""
     found = np.int64(0)
@@ -140,7 +140,7 @@ def _span_begins(v: Any, order: Any, late: Any, dice: Any) -> Any:
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def settle(v: Any, order: Any, place: Any, held: Any) -> Any:
     """Write places and prefix sums of a whole order; return whether it fits."""
     for q in range(len(v.first) - 1):
@@ -152,7 +152,7 @@ def settle(v: Any, order: Any, place: Any, held: Any) -> Any:
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def propose(
     v: Any,
     edits: Any,
@@ -191,7 +191,7 @@ def propose(
     )
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def anneal_orders(
     v: Any,
     scratch: Any,

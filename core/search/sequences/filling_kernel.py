@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from parplan.compiling import compiled
 
 UNKNOWN = np.int64(-1)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def fill(
     v: Any, kept: Any, kept_first: Any, fillers: Any, filler_first: Any, budget: Any, order: Any
 ) -> Any:
@@ -63,7 +64,7 @@ def fill(
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _next(
     v: Any, kept: Any, kept_first: Any, fillers: Any, filler_first: Any, budget: Any, starts: Any,
     held: Any, at_kept: Any, at_filler: Any, now: Any, idle: Any, q: Any,
@@ -86,7 +87,7 @@ def _next(
     return node, max(ready, now)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _ready(v: Any, starts: Any, i: Any) -> Any:
     """Return when the arcs into a node let it start; -1 while that is unknown."""
     ready = v.releases[i]
@@ -98,7 +99,7 @@ def _ready(v: Any, starts: Any, i: Any) -> Any:
     return ready
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _fits(v: Any, held: Any, i: Any) -> Any:
     """Return whether there is room for what a node takes."""
     for k in range(v.move_first[i], v.move_first[i + 1]):

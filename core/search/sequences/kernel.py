@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 from parplan.criteria import Criterion
 from parplan.search.sequences.machines import Machines
 from parplan.search.tables import Whole
@@ -69,7 +69,7 @@ def make_scratch(machines: Machines) -> Scratch:
     )
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def propagate(v: Any, s: Any, order: Any, before: Any, begin: Any, starts: Any, limit: Any) -> Any:
     """Set the start of each node; return the makespan, ``DEADLOCK`` or ``BEYOND``.
 
@@ -204,7 +204,7 @@ def propagate(v: Any, s: Any, order: Any, before: Any, begin: Any, starts: Any, 
     return makespan
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def judge(
     v: Any,
     s: Any,
@@ -226,7 +226,7 @@ def judge(
     return makespan if makespan < 0 else longest_span(v, s, starts, makespan, late)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def longest_span(v: Any, s: Any, starts: Any, makespan: Any, late: Any) -> Any:
     """Start everything as late as the last ends allow; return the longest span of a machine.
 
@@ -281,7 +281,7 @@ def longest_span(v: Any, s: Any, starts: Any, makespan: Any, late: Any) -> Any:
     return longest
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _clocks(v: Any, q: Any, i: Any, start: Any, opened: Any, free: Any, released: Any) -> Any:
     """Return what a visit leaves: latest start, end of what runs, end of what gives back."""
     end = start + v.durations[i]
@@ -295,7 +295,7 @@ def _clocks(v: Any, q: Any, i: Any, start: Any, opened: Any, free: Any, released
     return opened, free, released
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def gives(v: Any, q: Any, i: Any) -> Any:
     """Return whether a node gives back, or may give back, some resource of a machine."""
     low, high = v.kept_first[q], v.kept_first[q + 1]
@@ -310,7 +310,7 @@ def gives(v: Any, q: Any, i: Any) -> Any:
     return False
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def place_of(v: Any, place: Any, i: Any, q: Any) -> Any:
     """Return the position in the order of a node's visit to a machine; -1 if there is none."""
     for k in range(v.visit_first[i], v.visit_first[i + 1]):
@@ -319,7 +319,7 @@ def place_of(v: Any, place: Any, i: Any, q: Any) -> Any:
     return np.int64(-1)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def set_places(v: Any, order: Any, place: Any, q: Any, low: Any, high: Any) -> None:
     """Write down where the visits at positions ``low`` to ``high - 1`` of a machine are."""
     for p in range(low, high):
@@ -329,7 +329,7 @@ def set_places(v: Any, order: Any, place: Any, q: Any, low: Any, high: Any) -> N
                 place[k] = p
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def fits(v: Any, order: Any, place: Any, held: Any, q: Any, low: Any, high: Any) -> Any:
     """Return whether positions ``low`` to ``high - 1`` of a machine fit, and go with the arcs.
 
@@ -378,7 +378,7 @@ def fits(v: Any, order: Any, place: Any, held: Any, q: Any, low: Any, high: Any)
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def start_held(v: Any, held: Any) -> None:
     """Write what is held from the outset before the first position of each machine."""
     for q in range(len(v.first) - 1):

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 from parplan.search.sequences.kernel import fits, set_places
 from parplan.search.sequences.machines import Machines
 from parplan.search.tables import Whole
@@ -50,7 +50,7 @@ def make_edits(machines: Machines) -> Edits:
     )
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def draw(dice: Any, bound: Any) -> Any:
     """Return a random whole number below ``bound`` (xorshift; Marsaglia 2003)."""
     x = dice[0]
@@ -61,13 +61,13 @@ def draw(dice: Any, bound: Any) -> Any:
     return np.int64((x >> np.uint64(11)) % np.uint64(bound))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def draw_real(dice: Any) -> Any:
     """Return a random number in (0, 1]."""
     return (draw(dice, 2**40) + 1) / 2.0**40
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def draw_step(dice: Any, most: Any) -> Any:
     """Return a small distance: 1 half of the time, 2 half of the rest, up to ``most``."""
     step = 1
@@ -76,7 +76,7 @@ def draw_step(dice: Any, most: Any) -> Any:
     return step
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def shift(v: Any, order: Any, at: Any, to: Any) -> None:
     """Move the letter at a position to another one of the same machine."""
     i = order[at]
@@ -93,7 +93,7 @@ def shift(v: Any, order: Any, at: Any, to: Any) -> None:
     order[to] = i
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def target_of(v: Any, order: Any, q: Any, at: Any, steps: Any) -> Any:
     """Return where a letter arrives that passes ``steps`` letters of other kinds (negative: up)."""
     kind = v.kinds[order[at]]
@@ -111,7 +111,7 @@ def target_of(v: Any, order: Any, q: Any, at: Any, steps: Any) -> Any:
     return to
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def begin_edit(edits: Any, order: Any, q: Any, low: Any, high: Any) -> Any:
     """Remember positions ``low`` to ``high - 1`` of a machine; False if there is no room."""
     n = edits.used[0]
@@ -126,7 +126,7 @@ def begin_edit(edits: Any, order: Any, q: Any, low: Any, high: Any) -> Any:
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def undo(v: Any, edits: Any, order: Any, place: Any, held: Any) -> None:
     """Put back what stood there before the move."""
     for n in range(edits.used[0] - 1, -1, -1):
@@ -138,7 +138,7 @@ def undo(v: Any, edits: Any, order: Any, place: Any, held: Any) -> None:
         fits(v, order, place, held, edits.machine[n], edits.low[n], edits.high[n])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def insert_in_rhythm(
     v: Any, edits: Any, order: Any, place: Any, held: Any, q: Any, at: Any, steps: Any, repeats: Any
 ) -> Any:
@@ -180,7 +180,7 @@ def insert_in_rhythm(
     return 1 if fits(v, order, place, held, q, low, high) else -1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def insert_along(
     v: Any,
     edits: Any,
@@ -227,7 +227,7 @@ def insert_along(
     return moved
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def machine_at(v: Any, p: Any) -> Any:
     """Return the machine that a position belongs to."""
     low, high = 0, len(v.first) - 1

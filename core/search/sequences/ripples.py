@@ -14,9 +14,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 from parplan.search.sequences.kernel import BEYOND
 from parplan.search.sequences.machines import Machines
 from parplan.search.tables import Whole
@@ -87,7 +87,7 @@ def followers(machines: Machines) -> tuple[Whole, Whole, Whole]:
     return first, np.ascontiguousarray(flat[:, 0]), np.ascontiguousarray(flat[:, 1])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def push(r: Any, size: Any, i: Any, key: Any) -> Any:
     """Queue a node that is not queued; return how many are."""
     r.keys[i] = key
@@ -103,7 +103,7 @@ def push(r: Any, size: Any, i: Any, key: Any) -> Any:
     return size + 1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def pop(r: Any, size: Any) -> Any:
     """Return the node with the least key, which is queued no more."""
     top = r.heap[0]
@@ -126,7 +126,7 @@ def pop(r: Any, size: Any) -> Any:
     return top
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def earliest(v: Any, order: Any, place: Any, starts: Any, i: Any) -> Any:
     """Return when a node can start after those before it."""
     begin = v.releases[i]
@@ -140,7 +140,7 @@ def earliest(v: Any, order: Any, place: Any, starts: Any, i: Any) -> Any:
     return begin
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def time_again(
     v: Any, r: Any, edits: Any, order: Any, place: Any, starts: Any, rest: Any, limit: Any
 ) -> Any:
@@ -205,7 +205,7 @@ def time_again(
     return ended(v, order, starts)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def ended(v: Any, order: Any, starts: Any) -> Any:
     """Return the makespan: on every machine, the last that counts ends last."""
     makespan = np.int64(0)
@@ -217,7 +217,7 @@ def ended(v: Any, order: Any, starts: Any) -> Any:
     return makespan
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def keep(r: Any) -> None:
     """Accept what has changed."""
     for n in range(r.total[0]):
@@ -225,7 +225,7 @@ def keep(r: Any) -> None:
     r.total[0] = 0
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def take_back(r: Any, starts: Any) -> None:
     """Put back the starts that have changed."""
     for n in range(r.total[0]):
@@ -235,7 +235,7 @@ def take_back(r: Any, starts: Any) -> None:
     r.total[0] = 0
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def measure_rest(v: Any, r: Any, order: Any, place: Any, starts: Any, rest: Any) -> None:
     """Write the longest path from the start of each node to the end of all under an order."""
     size = 0
@@ -245,7 +245,7 @@ def measure_rest(v: Any, r: Any, order: Any, place: Any, starts: Any, rest: Any)
     _spread(v, r, order, place, rest, size)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def measure_again(v: Any, r: Any, edits: Any, order: Any, place: Any, rest: Any) -> None:
     """Change the longest paths to the end to those of an order that has just been edited."""
     size = 0
@@ -259,7 +259,7 @@ def measure_again(v: Any, r: Any, edits: Any, order: Any, place: Any, rest: Any)
     _spread(v, r, order, place, rest, size)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _spread(v: Any, r: Any, order: Any, place: Any, rest: Any, size: Any) -> None:
     """Measure the nodes that are queued, and whatever changes with them."""
     while size > 0:

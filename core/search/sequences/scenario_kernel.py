@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 from parplan.search.sequences.annealing_kernel import critical_visits, propose, settle
 from parplan.search.sequences.kernel import FAR, fits, propagate
 from parplan.search.sequences.moves import draw, draw_real, undo
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def take_scenario(v: Any, times: Any, s: Any) -> None:
     """Give a view the times of one scenario, in place."""
     durations, delays = times
@@ -22,7 +22,7 @@ def take_scenario(v: Any, times: Any, s: Any) -> None:
         v.arc_delay[k] = delays[s, k]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def judge(v: Any, scratch: Any, order: Any, times: Any, weights: Any, starts: Any) -> Any:
     """Return the statistic of the makespan over all scenarios; negative in a deadlock.
 
@@ -43,7 +43,7 @@ def judge(v: Any, scratch: Any, order: Any, times: Any, weights: Any, starts: An
     return np.sum(np.sort(lengths) * weights)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def anneal_by_scenarios(
     v: Any,
     scratch: Any,

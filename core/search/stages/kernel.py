@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from parplan.compiling import compiled
 from parplan.search.tables import Real, Whole
 
 PENALTY = 20.0
@@ -23,7 +23,7 @@ TEMPERATURE = 0.02
 """How much worse, relatively, a step may be at the start with a chance of 1/e."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def timing_order(firsts: Whole, own: Whole, handed: Whole) -> Whole:
     """Return passes so that each comes after what it waits for; without those that never can.
 
@@ -54,7 +54,7 @@ def timing_order(firsts: Whole, own: Whole, handed: Whole) -> Whole:
     return found[:count]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def judge(blocks: Any, passes: Any, hosts: Whole, versions: Whole, cuts: Whole) -> Any:
     """Return (makespan in ticks, memory that is missing as parts of a device's, summed).
 
@@ -127,7 +127,7 @@ def judge(blocks: Any, passes: Any, hosts: Whole, versions: Whole, cuts: Whole) 
     return makespan, missing
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def annealed(
     blocks: Any, passes: Any, hosts: Whole, versions: Whole, cuts: Whole, moves: Real
 ) -> Whole:
@@ -173,7 +173,7 @@ def annealed(
     return best
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@compiled
 def _shift(cuts: Whole, first: int, last: int, by: int) -> None:
     for i in range(first, last + 1):
         cuts[i] += by
