@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TypeVar
@@ -44,31 +45,54 @@ def economies(placer: Placer, placement: Placement) -> Iterator[Ways]:
             yield ways
 
 
+Stay = tuple[int, int]
+"""A block, and a device on which some placement group runs it."""
+
+
 @frozen
 class _Flow:
-    """An unhindered pipeline: its period in ticks, and the microbatches under way of each block."""
+    """An unhindered pipeline.
+
+    Attributes
+    ----------
+    period
+        Ticks from the begin of one microbatch to that of the next, of whichever group.
+    shares
+        The part of all microbatches that each placement group has.
+    sizes, under_way
+        Microbatches that stay with a block on a device: in all, and at once.
+    """
 
     period: float
-    under_way: tuple[float, ...]
+    shares: tuple[float, ...]
+    sizes: Mapping[Stay, int]
+    under_way: Mapping[Stay, float]
 
 
 def _unhindered(placer: Placer, placement: Placement) -> _Flow:
     """Return how many microbatches are between forward and backward of each block, unhindered.
 
     Blocks follow one another as in a chain; a microbatch is away from a block for as long as it and
-    those after it take, and one microbatch is begun in each period of the busiest device.
+    those after it take, and one microbatch is begun in each period of the busiest device, of each
+    placement group in proportion to its size (Little's law).
     """
-    row = placement[0]
-    loads = [own[device] for own, device in zip(placer.loads[0], row, strict=True)]
-    busy: dict[int, float] = {}
-    for device, load in zip(row, loads, strict=True):
-        busy[device] = busy.get(device, 0.0) + load
-    period = max(max(busy.values()), 1.0)
-    counts, stay = [0.0] * len(row), 0.0
-    for block in reversed(range(len(row))):
-        stay += loads[block]
-        counts[block] = max(stay / period, 1.0)
-    return _Flow(period, tuple(counts))
+    workload = placer.problem.workload
+    groups = [workload.group(k) for k in range(workload.microbatches)]
+    busy: dict[int, float] = defaultdict(float)
+    sizes: dict[Stay, int] = defaultdict(int)
+    stays: dict[Stay, float] = defaultdict(float)
+    shares = tuple(groups.count(g) / len(groups) for g in placer.groups)
+    for g, row in enumerate(placement):
+        stay = 0.0
+        for block, device in reversed(list(enumerate(row))):
+            load = shares[g] * placer.loads[g][block][device]
+            stay += load
+            busy[device] += load
+            stays[block, device] += stay
+            sizes[block, device] += groups.count(g)
+    period = max(*busy.values(), 1.0)
+    under_way = {where: max(stay / period, 1.0) for where, stay in stays.items()}
+    return _Flow(period, shares, sizes, under_way)
 
 
 def _roomy(
@@ -78,47 +102,66 @@ def _roomy(
 
     Links move no longer than a period for each microbatch, unless all is saved that can be.
     """
-    problem = placer.problem
-    count = problem.workload.microbatches
-    wanted = [ahead * number for number in flow.under_way]
-    held = [count if number >= count else math.ceil(number - 1e-9) for number in wanted]
-    row, homes = placement[0], _home_blocks(placer)
-    missing: dict[int, float] = {}
-    for block, device in enumerate(row):
-        usable = problem.cluster.devices[device].usable_bytes
-        missing.setdefault(device, -math.inf if usable is None else -usable)
-        missing[device] += placer.parameter_bytes[block] + held[block] * placer.saved_bytes[block]
+    held = {
+        where: math.ceil(min(ahead * number - 1e-9, flow.sizes[where]))
+        for where, number in flow.under_way.items()
+    }
+    missing = _missing(placer, held)
+    homes = _home_blocks(placer)
     everything = math.isinf(ahead)
     taken: dict[int, Saving] = {}
     carried: dict[int, float] = {}
     for one in placer.savings:
         block = homes[one.coupled]
-        device = row[block]
+        devices = [row[block] for row in placement]
         before = taken.get(one.coupled)
         more = one.saved - (before.saved if before is not None else 0)
-        if more <= 0 or not (everything or missing[device] > 0) or (one.moved and not moving):
+        lacks = any(missing[device] > 0 for device in devices)
+        if more <= 0 or not (everything or lacks) or (one.moved and not moving):
             continue
-        load = {k: carried.get(k, 0.0) + t for k, t in _link_ticks(placer, one, device).items()}
+        moves = _link_ticks(placer, one, devices, flow.shares)
+        load = {link: carried.get(link, 0.0) + ticks for link, ticks in moves.items()}
         if everything or max(load.values(), default=0.0) <= flow.period:
             taken[one.coupled] = one
-            missing[device] -= held[block] * more
+            for device in set(devices):
+                missing[device] -= held[block, device] * more
             carried |= load
     return _ways_of(placer, taken.values())
 
 
-def _link_ticks(placer: Placer, one: Saving, device: int) -> dict[int, float]:
-    """Return how long a saving holds each link that can be full, per microbatch, both ways."""
+def _missing(placer: Placer, held: Mapping[Stay, int]) -> dict[int, float]:
+    """Return the bytes that each device lacks for the microbatches held; below zero is room."""
+    found: dict[int, float] = {}
+    for (block, device), count in held.items():
+        usable = placer.problem.cluster.devices[device].usable_bytes
+        found.setdefault(device, -math.inf if usable is None else -usable)
+        found[device] += placer.parameter_bytes[block] + count * placer.saved_bytes[block]
+    return found
+
+
+def _link_ticks(
+    placer: Placer, one: Saving, devices: Sequence[int], shares: Sequence[float]
+) -> dict[int, float]:
+    """Return how long a saving holds each link that can be full, both ways, per microbatch.
+
+    Parameters
+    ----------
+    devices, shares
+        Where the saving is made, and the part of all microbatches, of each placement group.
+    """
     found: dict[int, float] = {}
     if not one.moved:
         return found
     problem = placer.problem
-    place = problem.alternatives[one.keeper][placer.choices[0][one.keeper][device][0]].devices[0]
-    for ends in ((device, place), (place, device)):
-        timing = problem.transfer_timing(one.moved, *ends)
-        for hold in () if timing is None else timing.holds:
-            capacity = problem.cluster.links[hold.link].capacity
-            if capacity is not None:
-                found[hold.link] = found.get(hold.link, 0.0) + hold.ticks / capacity
+    for own, device, share in zip(placer.choices, devices, shares, strict=True):
+        place = problem.alternatives[one.keeper][own[one.keeper][device][0]].devices[0]
+        for ends in ((device, place), (place, device)):
+            timing = problem.transfer_timing(one.moved, *ends)
+            for hold in () if timing is None else timing.holds:
+                capacity = problem.cluster.links[hold.link].capacity
+                if capacity is not None:
+                    ticks = share * hold.ticks / capacity
+                    found[hold.link] = found.get(hold.link, 0.0) + ticks
     return found
 
 

@@ -89,3 +89,25 @@ def test_few_layers_are_computed_again_where_memory_lacks_a_little(registry: Reg
     assert found is not None
     *_, all_saved = economies(placer, PLACEMENT)
     assert 0 < sum(saved_on(found.prepared.ways)) < sum(saved_on(all_saved))
+
+
+def mirrored(memory: int, registry: Registry) -> tuple[Placer, Placement]:
+    """Four layers on four devices, there and back, with eight microbatches each way."""
+    turns = tuple(k % 2 for k in range(16))
+    problem = recomputing(even_pipeline(4, 4, 16, memory=memory, groups=turns))
+    rules = make_rules(problem, registry)
+    return Placer(problem, rules, find_blocks(problem, rules)), ((0, 1, 2, 3), (3, 2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"), [(6, [(), (1, 1, 1)]), (5, [(), (1, 0, 0), (1, 1, 1)])]
+)
+def test_both_ways_of_a_mirrored_placement_count(
+    memory: int, expected: list[Ways], registry: Registry
+) -> None:
+    """Unhindered, layer l has (4 - l) / 2 under way each way, at least one: at most twice that is
+    4 of layer 0 and 2 of layer 3 on an outer device, 3 of layer 1 and 2 of layer 2 on an inner one.
+
+    One way by itself would keep 8 of layer 0 on the first device, and 2 of layer 3 on the last.
+    """
+    assert list(economies(*mirrored(memory, registry))) == expected
