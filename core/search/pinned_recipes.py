@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from parplan.collector import collector_paused
 from parplan.contracts import Strategy
 from parplan.errors import InputError, PluginError
 from parplan.search.evaluation import Candidate, Prepared, recipe_orders, schedule_by_orders
@@ -44,17 +45,22 @@ def recipe_candidates(
                 fitted = fit(placer, recipe, len(order), chunks)
                 if fitted is None or fitted.shape.stages != stages:
                     continue
-                if fitted.note or not _lies_so(fitted, prepared, order):
-                    continue
-                orders = recipe_orders(prepared, recipe, fitted.shape, fitted.numbering)
-                found = schedule_by_orders(prepared, orders, fused=recipe.fused_backward)
+                if not fitted.note and _lies_so(fitted, prepared, order):
+                    yield from _schedules(prepared, fitted)
             except (InputError, PluginError):
                 continue
-            if found is not None:
-                yield recipe.name, found
-            found = schedule_by_turns(prepared, orders)
-            if found is not None:
-                yield f"{recipe.name} with weight passes put anew", found
+
+
+@collector_paused()
+def _schedules(prepared: Prepared, fitted: FittedRecipe) -> list[tuple[str, Candidate]]:
+    """Return (name, schedule) of a recipe and of its turns, if there are any."""
+    recipe = fitted.recipe
+    orders = recipe_orders(prepared, recipe, fitted.shape, fitted.numbering)
+    found = {
+        recipe.name: schedule_by_orders(prepared, orders, fused=recipe.fused_backward),
+        f"{recipe.name} with weight passes put anew": schedule_by_turns(prepared, orders),
+    }
+    return [(name, candidate) for name, candidate in found.items() if candidate is not None]
 
 
 def _lies_so(fitted: FittedRecipe, prepared: Prepared, order: Sequence[int]) -> bool:

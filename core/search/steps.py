@@ -44,8 +44,9 @@ def find_recipes_as_pinned(run: Run, until: float) -> None:
         return
     prepared = run.candidates[0].prepared
     made = recipe_candidates(run.placer, prepared, recipes_of(run.registry), until)
-    while run.is_open and (found := next(made, None)) is not None:
-        name, candidate = found
+    for name, candidate in sorted(made, key=lambda found: found[1].figure):
+        if not run.is_open:
+            return
         # A recipe's calls may hand on late; finished, they are shorter than their figure.
         run.take(candidate, f"{name} as pinned")
 

@@ -10,17 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 
 import numpy as np
 
 from parplan.pipeline import Order, Pass, PassKind, passes_of
-from parplan.search.evaluation import (
-    Candidate,
-    Prepared,
-    as_candidate,
-    pass_tasks,
-    recipe_arcs,
-)
+from parplan.search.evaluation import Candidate, Prepared, as_candidate, pass_tasks
 from parplan.search.list_scheduler import Deadlock, arcs_of
 from parplan.search.priorities import PriorityRule, priorities, waiting_kinds
 from parplan.search.tables import Real, Rows, Tables
@@ -50,7 +45,16 @@ def schedule_by_turns(prepared: Prepared, orders: Sequence[Order]) -> Candidate 
         for k, of in enumerate(row)
     }
     turns = [within_room(order, forwards) for order in orders]
-    arcs = recipe_arcs(prepared, turns, fused=False)
+    rows = [
+        [
+            task
+            for one in turn
+            if (one.stage, one.kind) in tasks
+            for task in tasks[one.stage, one.kind][one.microbatch]
+        ]
+        for turn in turns
+    ]
+    arcs = chain.from_iterable(map(pairwise, rows))
     urgency = priorities(prepared.profile, FILLING, prepared.chunk_of)
     patient = waiting_kinds(prepared.profile, FILLING)
     starts = prepared.scheduler.run(urgency, arcs_of(arcs), patient)
