@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import mixture
 from benchmarks.cases import Context
 from benchmarks.mixture import SETUPS, Setup, cases, mixture_case
+from parplan.plugins.manager import load_registry
+from parplan.registry import Registry
 
 
 def test_one_layer_hides_every_exchange_that_1f1b_exposes() -> None:
@@ -27,8 +36,30 @@ def test_a_plan_in_the_memory_of_dualpipe_is_no_longer() -> None:
     memory = outcome.details["memory_bytes"]
     assert {d.memory_bytes for d in outcome.plan.problem.cluster.devices} == {memory}
     assert plan["peak_bytes"] <= memory
-    assert "dualpipe" in {row["schedule"] for row in made if row.get("peak_bytes", 0) <= memory}
+    assert memory in {row.get("peak_bytes") for row in made if row["schedule"] == "dualpipe"}
     assert plan["makespan_s"] <= outcome.reference
+
+
+def test_no_better_dualpipe_is_made_in_the_memory_of_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = [(9.0, 50), (8.0, 40), (8.0, 30), (7.0, 20)]
+    memories = []
+
+    def made(source: str, registry: Registry, time_limit_s: float) -> list[dict[str, Any]]:
+        memories.append(json.loads(source)["cluster"]["devices"][0]["memory_bytes"])
+        makespan_s, peak = rounds[len(memories) - 1]
+        return [{"makespan_s": makespan_s + 1, "peak_bytes": peak - 1},
+                {"makespan_s": makespan_s, "peak_bytes": peak}]  # fmt: skip
+
+    monkeypatch.setattr(mixture, "dualpipes", made)
+    setup, registry = SETUPS["one-layer"], load_registry(installed=False)
+    assert mixture.best_dualpipe(setup, Path("model.json"), registry, 3.0)["peak_bytes"] == 30
+    assert memories == [mixture.PLENTY, 50, 40]
+
+    memories.clear()
+    rounds[:] = [(9.0, 50), (9.5, 40)]
+    assert mixture.best_dualpipe(setup, Path("model.json"), registry, 3.0)["peak_bytes"] == 50
 
 
 def test_the_large_cases_are_the_published_shape() -> None:
