@@ -40,7 +40,7 @@ def find_first_schedules(run: Run, until: float) -> None:
 
 def find_recipes_as_pinned(run: Run, until: float) -> None:
     """Find schedules by recipes made for such pins, where every block is pinned to a device."""
-    if not (run.placer.is_fixed and run.candidates and is_pipeline(run.placer)):
+    if not (run.is_open and run.placer.is_fixed and run.candidates and is_pipeline(run.placer)):
         return
     prepared = run.candidates[0].prepared
     made = recipe_candidates(run.placer, prepared, recipes_of(run.registry), until)
