@@ -33,6 +33,9 @@ are narrow, so there schedules are found or refuted first."""
 FIRST_S = 10.0
 """Seconds for each of the first makespans; twice as many once all parts are left open."""
 
+OVERTIME_S = 1.0
+"""Seconds after the deadline in which answers are awaited."""
+
 HOPELESS = 0.5
 """Part of its time that an attempt must have used for more time to be of any use."""
 
@@ -160,7 +163,11 @@ class Narrowing:
                     asked[executor.submit(answer, following)] = following
             if not asked:
                 return
-            for future in wait(asked, return_when=FIRST_COMPLETED).done:
+            left = max(deadline - time.monotonic(), 0.0) + OVERTIME_S
+            answered = wait(asked, left, return_when=FIRST_COMPLETED).done
+            if not answered:
+                return  # the executor is shut down, whatever still runs there
+            for future in answered:
                 self.take(asked.pop(future), future.result())
 
     def _schedule(self, starts: Mapping[tuple[int, int], int]) -> Schedule:
