@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -167,7 +167,10 @@ def link_table(figures: PlanFigures) -> Table:
 
 
 def baseline_table(figures: PlanFigures) -> Table:
-    """Return a row per hand-made schedule, the plan first; no row if there are none."""
+    """Return a row per hand-made schedule, the plan first; no row if there are none.
+
+    Those without a schedule stand in one row for each reason.
+    """
     columns = ("schedule", "split", "makespan", "bubble", "peak memory", "gap", "note")
     title = "Hand-made schedules under the same costs and rules"
     plan, uses = figures.plan, figures.uses
@@ -177,7 +180,23 @@ def baseline_table(figures: PlanFigures) -> Table:
     peak = max(device.peak_bytes for device in uses.devices)
     ours = ("this plan", "", seconds_text(uses.makespan_s), percent_text(uses.bubble),
             bytes_text(peak), percent_text(plan.gap), "")  # fmt: skip
-    return Table(title, columns, (ours, *(_baseline(row) for row in known)), 2, notes=1)
+    made = [_baseline(row) for row in known if row.get("makespan_s") is not None]
+    return Table(title, columns, (ours, *made, *_without_schedule(known)), 2, notes=1)
+
+
+def _without_schedule(known: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yield rows of hand-made schedules that were not made, those of one reason together."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in known:
+        if row.get("makespan_s") is None:
+            rows.setdefault(str(row.get("note", "")), []).append(row)
+    for note, alike in rows.items():
+        names = list(dict.fromkeys(str(row.get("name", "")) for row in alike))
+        if len(names) == 1:
+            yield from map(_baseline, alike)
+        else:
+            named = f"{note}: {', '.join(names)}"
+            yield (f"{len(names)} others", "", "-", "-", "-", "-", named)
 
 
 def _baseline(row: Mapping[str, Any]) -> tuple[str, ...]:
