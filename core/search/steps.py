@@ -25,7 +25,7 @@ from parplan.search.sequences.filling import with_weights_filled
 from parplan.search.team import improved_by_team
 from parplan.simulation.criterion import ScenarioCriterion
 
-FILLED_ACTIVITIES = 20_000
+FILLED_ACTIVITIES = 30_000
 """Largest network, in activities, whose weight passes are put anew."""
 
 
