@@ -39,6 +39,10 @@ BASELINE_SHARE = 0.2
 BASELINE_SHARE_MET = 0.05
 """The same where a plan has met its bound already."""
 
+LEAST_BASELINE_S = 0.5
+"""Seconds that are worth beginning hand-made schedules for, where a plan of pinned blocks has met
+its bound: recipes made for such pins have been tried by then."""
+
 BOUND_SHARE = 0.15
 """Part of the time left that a bound which grows with time may use."""
 
@@ -142,6 +146,9 @@ def _stand_beside(run: Run, hand_made: Iterable[Baseline] | None, rows: Rows) ->
     with run.contained("baselines"):
         if hand_made is None:
             until = run.part_of_limit(BASELINE_SHARE if run.is_open else BASELINE_SHARE_MET)
+            done = run.placer.is_fixed and not run.is_open
+            if done and until - time.monotonic() < LEAST_BASELINE_S:
+                return
             made = baselines(run.placer, recipes_of(run.registry), until, run.options.seed)
             steps.stand_beside(run, made, run.deadline, rows)
         else:
