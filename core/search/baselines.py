@@ -40,8 +40,8 @@ ESTIMATE_SHARE = 0.5
 UNIFORM, BEST = "uniform", "best"
 """Names of splits."""
 
-FEW_PASSES = 1000
-"""Schedules of so few passes are made even where time is up: they take some milliseconds each."""
+FEW_TASKS = 1000
+"""Schedules of so few tasks are made even where time is up: they take some milliseconds each."""
 
 NO_TIME = "no time was left for it"
 
@@ -153,7 +153,8 @@ def baselines(
     found = False
 
     def in_time(trial: Trial) -> bool:
-        return not found or trial.passes <= FEW_PASSES or time.monotonic() < deadline
+        small = trial.job.placer.problem.task_count <= FEW_TASKS
+        return not found or small or time.monotonic() < deadline
 
     for trial in _estimated(jobs, orders, deadline, seed):
         made = scheduled(trial, seed) if in_time(trial) else attrs.evolve(trial, made=NO_TIME)

@@ -59,7 +59,7 @@ a solver alone does well on few and badly on many."""
 FILLING_SHARE = 0.25
 """Part of the time left in which weight passes may be put anew."""
 
-PLACEMENT_SHARE = 0.4
+PLACEMENT_SHARE = 0.7
 """Part of the time left for the search on placements, where sequences have the rest."""
 
 CRITERION_SHARE = 0.5

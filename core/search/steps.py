@@ -29,6 +29,10 @@ FILLED_ACTIVITIES = 30_000
 """Largest network, in activities, whose weight passes are put anew."""
 
 
+FINISHING = 1.1
+"""How many times the best figure one may be before it is finished, and still become the best."""
+
+
 def find_first_schedules(run: Run, until: float) -> None:
     """Find schedules by rules, placement after placement."""
     decided = run.rules.objectives[0].follows is not None and len(run.rules.objectives) == 1
@@ -65,11 +69,21 @@ def stand_beside(
         own = not baseline.is_variant
         if baseline.candidate is not None and as_made is not None and own:
             found_by = f"{baseline.name} on the {baseline.split} split"
-            run.take(baseline.candidate, found_by)
-            # What is earlier may be worse by other objectives.
-            run.incumbent.offer(as_made, found_by)
+            if _may_be_best(run, baseline.candidate):
+                run.take(baseline.candidate, found_by)
+                # What is earlier may be worse by other objectives.
+                run.incumbent.offer(as_made, found_by)
+            else:
+                run.candidates.append(baseline.candidate)
         row = baseline_row(baseline, as_made, value if own else None)
         rows[row["name"], row["split"]] = row
+
+
+def _may_be_best(run: Run, candidate: Candidate) -> bool:
+    """Return whether a candidate may be the best once it is finished: that costs a network."""
+    if run.rules.objectives[0].follows is None or run.incumbent.schedule is None:
+        return True
+    return candidate.figure <= FINISHING * min((c.figure for c in run.candidates), default=0)
 
 
 def fill_weight_passes(run: Run, until: float) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 import attrs
 from attrs import frozen
 
-from parplan.pipeline import PassKind
 from parplan.search.improvement import anneal
 from parplan.search.recipes import (
     FittedRecipe,
@@ -73,12 +72,6 @@ class Trial:
     def has_choice(self) -> bool:
         """Whether there is more than one split, or order of devices."""
         return len(self.job.placer.blocks) > self.job.shape.stages or len(self.orders) > 1
-
-    @property
-    def passes(self) -> int:
-        """How many passes its schedule has."""
-        shape = self.job.shape
-        return len(PassKind) * shape.stages * shape.microbatches
 
     @property
     def stages(self) -> Stages:

@@ -67,7 +67,7 @@ def test_time_that_is_up_ends_large_schedules_after_the_first(
     recipes = [registry.strategies[name].value() for name in ("gpipe", "1f1b", "zb-h1")]
     small = _rows(registry, *recipes, seconds=-1.0)
     assert all(row.candidate is not None for row in small.values())
-    monkeypatch.setattr("parplan.search.baselines.FEW_PASSES", 0)
+    monkeypatch.setattr("parplan.search.baselines.FEW_TASKS", 0)
     large = _rows(registry, *recipes, seconds=-1.0)
     assert set(large) == set(small)
     made = [key for key, row in large.items() if row.candidate is not None]
