@@ -38,7 +38,7 @@ SCARCE_DUALPIPE_S = 120.0
 
 ZERO_BUBBLE_S = 60.0
 
-SECONDS_PER_TASK = 25e-6
+SECONDS_PER_TASK = 40e-6
 """What is kept back of the limit for checking and writing the plan."""
 
 SHORT = frozenset(
