@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
@@ -11,13 +11,14 @@ from parplan.search.baselines import Baseline, baseline_row, is_pipeline, recipe
 from parplan.search.bilevel import bilevel, can_assign
 from parplan.search.bounds import machine_bounds
 from parplan.search.decisions import Narrowing, can_decide
-from parplan.search.evaluation import Candidate, Finisher
+from parplan.search.evaluation import Candidate, Finisher, Prepared, prepare
 from parplan.search.exact import solver_for
 from parplan.search.heuristics import first_candidates
 from parplan.search.improvement import under_rules
 from parplan.search.network import build_network
 from parplan.search.objective_bounds import is_makespan
 from parplan.search.pinned_recipes import recipe_candidates
+from parplan.search.placement import Placer
 from parplan.search.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.run import Run
 from parplan.search.sequences.crew import searched_by_sequences
@@ -28,6 +29,9 @@ from parplan.simulation.criterion import ScenarioCriterion
 FILLED_ACTIVITIES = 30_000
 """Largest network, in activities, whose weight passes are put anew."""
 
+
+STAGES_OF_V = 2
+"""Stages that each device has in a V."""
 
 FINISHING = 1.1
 """How many times the best figure one may be before it is finished, and still become the best."""
@@ -46,13 +50,29 @@ def find_recipes_as_pinned(run: Run, until: float) -> None:
     """Find schedules by recipes made for such pins, where every block is pinned to a device."""
     if not (run.is_open and run.placer.is_fixed and run.candidates and is_pipeline(run.placer)):
         return
-    prepared = run.candidates[0].prepared
-    made = recipe_candidates(run.placer, prepared, recipes_of(run.registry), until)
+    recipes = recipes_of(run.registry)
+    made = [
+        found
+        for prepared in _with_stages_apart(run.placer, run.candidates[0].prepared)
+        for found in recipe_candidates(run.placer, prepared, recipes, until)
+    ]
     for name, candidate in sorted(made, key=lambda found: found[1].figure):
         if not run.is_open:
             return
         # A recipe's calls may hand on late; finished, they are shorter than their figure.
         run.take(candidate, f"{name} as pinned")
+
+
+def _with_stages_apart(placer: Placer, prepared: Prepared) -> Iterator[Prepared]:
+    """Yield a placement as it is, and with a stage per block where blocks of one device met.
+
+    The two stages in which a V turns are on one device, and follow one another.
+    """
+    yield prepared
+    blocks = len(placer.blocks)
+    if len(set(prepared.stage_of_block)) < blocks == STAGES_OF_V * len(set(prepared.placement[0])):
+        stages = tuple(range(blocks))
+        yield prepare(placer, prepared.placement, prepared.ways, stage_of_block=stages)
 
 
 def stand_beside(
