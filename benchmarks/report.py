@@ -88,4 +88,5 @@ def _origins(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
-    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB"
+    cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
+    return f"{machine['cpu']}, {cores}, {machine['memory_gib']:.0f} GiB"
