@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from parplan.errors import InputError
 from parplan.plans import Plan
@@ -55,6 +55,30 @@ class Outcome:
     solver: str | None = None
     compile_seconds: float = 0.0
     details: Mapping[str, Any] = field(factory=dict)
+
+
+def beside_hand_made(
+    plan: Plan, registry: Registry, rows: Sequence[Mapping[str, Any]], key: str
+) -> Outcome:
+    """Return a plan with the best hand-made schedule as its reference.
+
+    Parameters
+    ----------
+    rows
+        Of hand-made schedules, as in a plan's provenance; variants of the problem do not count.
+    key
+        Where the rows stand in the details.
+    """
+    made = [row for row in rows if row["makespan_s"] is not None and not row["variant"]]
+    best = min(made, key=lambda row: float(row["makespan_s"]), default=None)
+    outcome = Outcome(plan=plan, registry=registry, details={key: list(rows)})
+    if best is None:
+        return outcome
+    return evolve(
+        outcome,
+        reference=float(best["makespan_s"]),
+        reference_source=f"best hand-made schedule: {best['name']} on the {best['split']} split",
+    )
 
 
 @frozen

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from benchmarks.cases import Case, Context, Outcome
+from benchmarks.cases import Case, Context, Outcome, beside_hand_made
 from benchmarks.jobshop import load_jsplib, raw_cp_sat, size
 from benchmarks.overhead import compare_models, random_shop
 from parplan.api import load_registry, plan
-from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registry
 
@@ -127,14 +125,14 @@ def profile_case(path: str, workload: str, context: Context) -> Outcome:
     }
     registry = load_registry()
     found = plan(parse_spec(json.dumps(spec)), registry=registry, time_limit_s=context.time_limit_s)
-    return _planned(found, registry)
+    return beside_hand_made(found, registry, found.provenance.get("baselines", ()), "baselines")
 
 
 def spec_case(path: str, context: Context) -> Outcome:
     """Plan a spec of the examples."""
     registry = _registry_for(ROOT / path)
     found = plan(ROOT / path, registry=registry, time_limit_s=context.time_limit_s)
-    return _planned(found, registry)
+    return beside_hand_made(found, registry, found.provenance.get("baselines", ()), "baselines")
 
 
 def overhead_case(count: int, context: Context) -> Outcome:
@@ -150,22 +148,6 @@ def overhead_case(count: int, context: Context) -> Outcome:
         reference_source="the same model written by hand for CP-SAT, seconds to build",
         solver="cp-sat",
         details=details,
-    )
-
-
-def _planned(found: Plan, registry: Registry) -> Outcome:
-    """Return a plan beside the best hand-made schedule that the search compared it with."""
-    rows: list[dict[str, Any]] = list(found.provenance.get("baselines", ()))
-    made = [row for row in rows if row["makespan_s"] is not None and not row["variant"]]
-    best = min(made, key=lambda row: float(row["makespan_s"]), default=None)
-    return Outcome(
-        plan=found,
-        registry=registry,
-        reference=None if best is None else float(best["makespan_s"]),
-        reference_source=None
-        if best is None
-        else f"best hand-made schedule: {best['name']} on the {best['split']} split",
-        details={"baselines": rows},
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import frozen
 
-from benchmarks.cases import Case, Context, Outcome
+from benchmarks.cases import Case, Context, Outcome, beside_hand_made
 from parplan.registry import Registry
 from parplan.spec import Spec
 
@@ -172,15 +172,15 @@ def cases() -> tuple[Case, ...]:
 def mix_case(mix: Mix, context: Context) -> Outcome:
     """Plan a mix, and find the best hand-made schedule for it."""
     with tempfile.TemporaryDirectory() as folder:
-        return beside_hand_made(mix.spec(Path(folder)), context)
+        return planned(mix.spec(Path(folder)), context)
 
 
 def readme_case(context: Context) -> Outcome:
     """Plan the README's training step on H100 and A100."""
-    return beside_hand_made(README_SPEC, context)
+    return planned(README_SPEC, context)
 
 
-def beside_hand_made(source: Spec | Path, context: Context) -> Outcome:
+def planned(source: Spec | Path, context: Context) -> Outcome:
     """Plan, and try the hand-made schedules in a time of their own; the reference is the best."""
     from parplan.api import load_registry, plan
 
@@ -188,17 +188,7 @@ def beside_hand_made(source: Spec | Path, context: Context) -> Outcome:
     share = HAND_MADE_SHARE * context.time_limit_s
     rows = hand_made(source, registry, share)
     found = plan(source, registry=registry, time_limit_s=context.time_limit_s - share)
-    own = [row for row in rows if row["makespan_s"] is not None and not row["variant"]]
-    best = min(own, key=lambda row: float(row["makespan_s"]), default=None)
-    return Outcome(
-        plan=found,
-        registry=registry,
-        reference=None if best is None else float(best["makespan_s"]),
-        reference_source=None
-        if best is None
-        else f"best hand-made schedule: {best['name']} on the {best['split']} split",
-        details={"hand_made": rows},
-    )
+    return beside_hand_made(found, registry, rows, "hand_made")
 
 
 def hand_made(source: Spec | Path, registry: Registry, seconds: float) -> list[dict[str, Any]]:

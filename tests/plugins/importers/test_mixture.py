@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from benchmarks.mixture import DEEPSEEK_V3
 from parplan.costs import price
 from parplan.errors import InputError
 from parplan.graph import Kind
@@ -13,27 +14,6 @@ from parplan.plugins.costs.roofline import Roofline
 from parplan.plugins.importers.expert_parallel import ExpertParallel
 from parplan.plugins.importers.huggingface import HuggingFace
 from parplan.presets import device_preset
-
-DEEPSEEK_V3 = {
-    "model_type": "deepseek_v3",
-    "hidden_size": 7168,
-    "intermediate_size": 18432,
-    "moe_intermediate_size": 2048,
-    "num_hidden_layers": 61,
-    "num_attention_heads": 128,
-    "q_lora_rank": 1536,
-    "kv_lora_rank": 512,
-    "qk_nope_head_dim": 128,
-    "qk_rope_head_dim": 64,
-    "v_head_dim": 128,
-    "n_routed_experts": 256,
-    "n_shared_experts": 1,
-    "num_experts_per_tok": 8,
-    "first_k_dense_replace": 3,
-    "vocab_size": 129280,
-    "max_position_embeddings": 163840,
-}
-"""The published config.json of DeepSeek-V3, as far as it matters here."""
 
 MIXTRAL_8X7B = {
     "model_type": "mixtral",
