@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
-from parplan.interrupts import held_interrupts
 from parplan.search.evaluation import Candidate
-from parplan.search.improvement import State, candidate_of, improve, state_of
+from parplan.search.improvement import candidate_of, improve, state_of
 from parplan.search.placement import Placer
+from parplan.search.rounds import improved
 
 ROUND_S = 6.0
 """Seconds of a round: long enough to cool down, short enough to share what was found."""
@@ -53,33 +53,14 @@ def improved_by_team(
             chosen = [crew[0 if t % 2 == 0 else t % len(crew)] for t in range(turn, turn + workers)]
             share = left if executor is not None else left / workers
             seconds = min(ROUND_S, share) if share < 1.5 * ROUND_S else ROUND_S
-        states = _run(placer, chosen, executor, seconds, seed + turn, target)
+        states = [state_of(candidate) for candidate in chosen]
+        better = improved(improve, placer, states, executor, seconds, seed + turn, target)
         turn += len(chosen)
-        found = [candidate_of(placer, state) for state in states]
+        found = [candidate_of(placer, state) for state in better]
         crew = _distinct([*crew, *(c for c in found if c is not None)])[:CREW]
         if crew[0].figure < best:
             best = crew[0].figure
             yield crew[0]
-
-
-def _run(
-    placer: Placer,
-    chosen: Sequence[Candidate],
-    executor: Executor | None,
-    seconds: float,
-    seed: int,
-    target: int,
-) -> list[State]:
-    """Return what becomes of each candidate after so many seconds of its own."""
-    states = [state_of(candidate) for candidate in chosen]
-    if executor is None:
-        return [improve(placer, s, seconds, seed + i, target) for i, s in enumerate(states)]
-    with held_interrupts():  # the first submissions fork the workers
-        futures = [
-            executor.submit(improve, placer, s, seconds, seed + i, target)
-            for i, s in enumerate(states)
-        ]
-    return [future.result() for future in futures]
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

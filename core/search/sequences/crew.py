@@ -11,12 +11,12 @@ from concurrent.futures import Executor
 import attrs
 from attrs import frozen
 
-from parplan.interrupts import held_interrupts
 from parplan.search.evaluation import Candidate, Prepared, as_candidate, prepare
 from parplan.search.improvement import EAGER, deepest_first
 from parplan.search.list_scheduler import Arcs, Deadlock
 from parplan.search.placement import Placement, Placer
 from parplan.search.priorities import PriorityRule, priorities, waiting_kinds
+from parplan.search.rounds import improved
 from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.shares import share_windows
 from parplan.search.tables import Whole
@@ -114,7 +114,7 @@ def searched_by_sequences(
         share = left if executor is not None else left / len(chosen)
         size = max(1.0, max(len(s.starts) for s in chosen) / 500)
         seconds = min(ROUND_S * size, share)
-        found = _run(placer, chosen, executor, seconds, seed + turn, target)
+        found = improved(improve, placer, chosen, executor, seconds, seed + turn, target)
         turn += len(chosen)
         crew = different([*crew, *found, *waiting])
         if crew[0].figure < best:
@@ -136,25 +136,6 @@ def different(sequences: Iterable[Sequenced]) -> list[Sequenced]:
             alike[sequence.origin] += 1
             found.append(sequence)
     return found
-
-
-def _run(
-    placer: Placer,
-    chosen: Sequence[Sequenced],
-    executor: Executor | None,
-    seconds: float,
-    seed: int,
-    target: int,
-) -> list[Sequenced]:
-    """Return what becomes of each after so many seconds of its own."""
-    if executor is None:
-        return [improve(placer, s, seconds, seed + i, target) for i, s in enumerate(chosen)]
-    with held_interrupts():  # the first submissions fork the workers
-        futures = [
-            executor.submit(improve, placer, s, seconds, seed + i, target)
-            for i, s in enumerate(chosen)
-        ]
-    return [future.result() for future in futures]
 
 
 def starting_sequences(placer: Placer, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
