@@ -18,6 +18,18 @@ Choice = Callable[[int, float, Mapping[Pass, float]], Pass | Fused | None]
 """(device, now, end of each pass begun so far) -> what a free device begins; None: it waits."""
 
 
+def check_microbatches(devices: int, microbatches: int) -> None:
+    """Refuse fewer microbatches than devices, which cannot fill a pipeline.
+
+    Raises
+    ------
+    InputError
+        If there are fewer.
+    """
+    if microbatches < devices:
+        raise InputError(f"needs at least as many microbatches as devices, {devices}")
+
+
 def play(
     shape: PipelineShape, times: StageTimes, choose: Choice, fill: Choice | None = None
 ) -> tuple[tuple[Pass | Fused, ...], ...]:

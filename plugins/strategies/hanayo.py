@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from parplan.contracts import Strategy
-from parplan.errors import InputError
 from parplan.pipeline import Order, Pass, PassKind, PipelineShape, StageTimes, equal_times, waves
-from parplan.pipeline_construction import most_urgent_first
+from parplan.pipeline_construction import check_microbatches, most_urgent_first
 
 
 class Hanayo(Strategy):
@@ -20,8 +19,7 @@ class Hanayo(Strategy):
         """Return ``chunks / 2`` waves; needs at least as many microbatches as devices."""
         if chunks < 2 or chunks % 2:
             return None
-        if microbatches < devices:
-            raise InputError(f"needs at least as many microbatches as devices, {devices}")
+        check_microbatches(devices, microbatches)
         return waves(devices, microbatches, chunks // 2)
 
     def orders(self, shape: PipelineShape) -> Sequence[Order]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from parplan.contracts import Strategy
-from parplan.errors import InputError
 from parplan.pipeline import Order, Pass, PassKind, PipelineShape, one_way
+from parplan.pipeline_construction import check_microbatches
 
 
 class GPipe(Strategy):
@@ -43,8 +43,7 @@ class OneForwardOneBackward(Strategy):
         """Return one stage per device; needs at least as many microbatches as devices."""
         if chunks != 1:
             return None
-        if microbatches < devices:
-            raise InputError(f"needs at least as many microbatches as devices, {devices}")
+        check_microbatches(devices, microbatches)
         return one_way(devices, microbatches)
 
     def orders(self, shape: PipelineShape) -> Sequence[Order]:

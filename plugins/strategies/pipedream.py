@@ -5,42 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from parplan.contracts import Strategy
-from parplan.errors import InputError
-from parplan.pipeline import Fused, Order, Pass, PassKind, PipelineShape, one_way
-from parplan.pipeline_construction import whole_backward
+from parplan.pipeline import PipelineShape
+from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
 
 
-class PipeDream(Strategy):
+class PipeDream(OneForwardOneBackward):
     """Weights change after every backward, and a microbatch's two passes use the same version.
 
-    Stage i (from 0) of p has p - i microbatches under way and keeps a version for each
-    (Narayanan et al., SOSP'19, section 3.3).
+    1F1B without an end: stage i (from 0) of p has p - i microbatches under way and keeps a version
+    for each (Narayanan et al., SOSP'19, section 3.3).
     """
 
     name: ClassVar[str] = "pipedream"
     flushes: ClassVar[bool] = False
-
-    def shape(self, devices: int, microbatches: int, chunks: int) -> PipelineShape | None:
-        """Return one stage per device; needs at least as many microbatches as devices."""
-        if chunks != 1:
-            return None
-        if microbatches < devices:
-            raise InputError(f"needs at least as many microbatches as devices, {devices}")
-        return one_way(devices, microbatches)
-
-    def orders(self, shape: PipelineShape) -> Sequence[Order]:
-        """Return the start of an endless run: p - i - 1 F's on stage i, then F and B in turn."""
-        result = []
-        for stage in range(shape.devices):
-            ahead = shape.devices - stage - 1
-            order: list[Pass | Fused] = [Pass(PassKind.F, stage, k) for k in range(ahead)]
-            for k in range(shape.microbatches):
-                if ahead + k < shape.microbatches:
-                    order.append(Pass(PassKind.F, stage, ahead + k))
-                order.append(whole_backward(stage, k))
-            result.append(order)
-        return result
 
     def weight_versions(self, shape: PipelineShape) -> Sequence[int]:
         """Return p - i for stage i."""

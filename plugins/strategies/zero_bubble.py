@@ -17,7 +17,7 @@ from parplan.pipeline import (
     one_way,
     v_shaped,
 )
-from parplan.pipeline_construction import fill_with_weights
+from parplan.pipeline_construction import check_microbatches, fill_with_weights
 
 
 class ZeroBubbleH1(Strategy):
@@ -29,8 +29,7 @@ class ZeroBubbleH1(Strategy):
         """Return one stage per device; needs at least as many microbatches as devices."""
         if chunks != 1:
             return None
-        if microbatches < devices:
-            raise InputError(f"needs at least as many microbatches as devices, {devices}")
+        check_microbatches(devices, microbatches)
         return one_way(devices, microbatches)
 
     def orders(self, shape: PipelineShape) -> Sequence[Order]:
@@ -94,8 +93,7 @@ class ZeroBubbleV(Strategy):
         """Return a V of two stages per device; needs at least as many microbatches as devices."""
         if chunks != 2:
             return None
-        if microbatches < devices:
-            raise InputError(f"needs at least as many microbatches as devices, {devices}")
+        check_microbatches(devices, microbatches)
         return v_shaped(devices, microbatches)
 
     def orders(self, shape: PipelineShape) -> Sequence[Order]:
