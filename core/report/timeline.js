@@ -380,5 +380,6 @@ const timeline = scene => {
   retheme();
   stack(scene.rows);
   fit();
+  draw();  // at once: a page that is printed or saved as it loads is not blank
   return stack;
 };
