@@ -35,7 +35,8 @@ from parplan.plan_file import load_plan
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registered, Registry
-from parplan.search import orchestrator, steps, team
+from parplan.search import orchestrator, steps
+from parplan.search.improving import team
 from tests.examples import chain
 
 SPECS = Path(__file__).parents[1] / "examples" / "specs"

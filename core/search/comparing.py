@@ -16,7 +16,7 @@ from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules, with_problem
-from parplan.search.baselines import (
+from parplan.search.hand_made.baselines import (
     MOST_CHUNKS,
     NO_TIME,
     Baseline,
@@ -25,13 +25,13 @@ from parplan.search.baselines import (
     recipes_of,
     title,
 )
-from parplan.search.blocks import find_blocks
+from parplan.search.hand_made.recipes import fit
 from parplan.search.incumbent import EQUAL, objective_value
 from parplan.search.infeasible import refute
 from parplan.search.orchestrator import search
-from parplan.search.placement import Placer
-from parplan.search.recipes import fit
-from parplan.search.splits import device_orders
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.placement import Placer
+from parplan.search.placing.splits import device_orders
 from parplan.workload import in_turn
 
 HAND_MADE_SHARE = 0.4

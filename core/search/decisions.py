@@ -19,9 +19,9 @@ from parplan.rules import Rules
 from parplan.schedule import Schedule
 from parplan.search.bounds import decide_makespan
 from parplan.search.bounds.deciding import Verdict
-from parplan.search.evaluation import tighten
 from parplan.search.incumbent import Incumbent
-from parplan.search.network import Network
+from parplan.search.placing.evaluation import tighten
+from parplan.search.scheduling.network import Network
 
 MOST_TASKS = 4_000
 """Largest problem, in tasks, whose makespans are decided."""

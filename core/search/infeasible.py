@@ -12,7 +12,7 @@ from parplan.declarations import Resource
 from parplan.errors import InfeasibleError
 from parplan.problem import Alternative, Problem
 from parplan.rules import Declared, Rules
-from parplan.search.coupling import refute_edges
+from parplan.search.scheduling.coupling import refute_edges
 
 TRY_S = 8.0
 """Seconds for one question to a solver while a conflict is narrowed down."""

@@ -15,13 +15,13 @@ from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search import exact, steps
-from parplan.search.baselines import Baseline, baselines, is_pipeline, recipes_of
-from parplan.search.blocks import find_blocks
+from parplan.search.hand_made.baselines import Baseline, baselines, is_pipeline, recipes_of
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
 from parplan.search.objective_bounds import first_bounds
 from parplan.search.outcome import make_plan, why_no_plan
-from parplan.search.placement import Placer
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
 
 Rows = dict[tuple[str, str], dict[str, Any]]

@@ -14,10 +14,10 @@ from parplan.options import SearchOptions
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
-from parplan.search.evaluation import Candidate, Finisher
 from parplan.search.incumbent import Incumbent
 from parplan.search.objective_bounds import AS_PLANNED
-from parplan.search.placement import Placer
+from parplan.search.placing.evaluation import Candidate, Finisher
+from parplan.search.placing.placement import Placer
 
 
 @frozen(eq=False)

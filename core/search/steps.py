@@ -7,23 +7,23 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
-from parplan.search.baselines import Baseline, baseline_row, is_pipeline, recipes_of
-from parplan.search.bilevel import bilevel, can_assign
 from parplan.search.bounds import machine_bounds
 from parplan.search.decisions import Narrowing, can_decide
-from parplan.search.evaluation import Candidate, Finisher, Prepared, prepare
 from parplan.search.exact import solver_for
-from parplan.search.heuristics import first_candidates
-from parplan.search.improvement import under_rules
-from parplan.search.network import build_network
+from parplan.search.hand_made.baselines import Baseline, baseline_row, is_pipeline, recipes_of
+from parplan.search.hand_made.pinned_recipes import recipe_candidates
+from parplan.search.improving.bilevel import bilevel, can_assign
+from parplan.search.improving.crew import searched_by_sequences
+from parplan.search.improving.filling import with_weights_filled
+from parplan.search.improving.heuristics import first_candidates
+from parplan.search.improving.improvement import under_rules
+from parplan.search.improving.robust import improved_by_scenarios, nearly_shortest
+from parplan.search.improving.team import improved_by_team
 from parplan.search.objective_bounds import is_makespan
-from parplan.search.pinned_recipes import recipe_candidates
-from parplan.search.placement import Placer
-from parplan.search.robust import improved_by_scenarios, nearly_shortest
+from parplan.search.placing.evaluation import Candidate, Finisher, Prepared, prepare
+from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
-from parplan.search.sequences.crew import searched_by_sequences
-from parplan.search.sequences.filling import with_weights_filled
-from parplan.search.team import improved_by_team
+from parplan.search.scheduling.network import build_network
 from parplan.simulation.criterion import ScenarioCriterion
 
 FILLED_ACTIVITIES = 30_000

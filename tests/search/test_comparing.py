@@ -17,8 +17,8 @@ from parplan.problem import Problem, Rule
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.search import comparing
-from parplan.search.baselines import Baseline, baselines
 from parplan.search.comparing import compare
+from parplan.search.hand_made.baselines import Baseline, baselines
 from parplan.workload import Workload
 from tests.search.pipelines import even_pipeline
 

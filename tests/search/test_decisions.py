@@ -11,15 +11,15 @@ import pytest
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
-from parplan.search.blocks import find_blocks
 from parplan.search.bounds import combinatorial_bounds, deciding
 from parplan.search.bounds.deciding import Verdict
 from parplan.search.decisions import FIRST_S, PARTS, Finding, Narrowing, can_decide
-from parplan.search.evaluation import Finisher, prepare_assignment, schedule_serially
 from parplan.search.incumbent import Incumbent
-from parplan.search.network import build_network
-from parplan.search.placement import Placer
-from tests.search.test_bounds_memory import one_stage_per_device, optimum
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.evaluation import Finisher, prepare_assignment, schedule_serially
+from parplan.search.placing.placement import Placer
+from parplan.search.scheduling.network import build_network
+from tests.search.bounds.test_memory import one_stage_per_device, optimum
 
 REGISTRY = load_registry(installed=False)
 

@@ -11,11 +11,11 @@ from parplan import reporting
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.schedule import Schedule
-from parplan.search.blocks import find_blocks
-from parplan.search.evaluation import Finisher, prepare, schedule_by_rule
-from parplan.search.improvement import rule_portfolio
-from parplan.search.placement import Placer
-from parplan.search.splits import split
+from parplan.search.improving.improvement import rule_portfolio
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.evaluation import Finisher, prepare, schedule_by_rule
+from parplan.search.placing.placement import Placer
+from parplan.search.placing.splits import split
 from tests.search.layers import LayerTimes, mixture_pipeline
 
 

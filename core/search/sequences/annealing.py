@@ -9,12 +9,12 @@ import numpy as np
 from attrs import frozen
 
 from parplan.criteria import Criterion
+from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing_kernel import anneal_orders
 from parplan.search.sequences.kernel import FAR, Scratch, judge, make_scratch
 from parplan.search.sequences.machines import SequenceView
 from parplan.search.sequences.moves import Edits, make_edits
 from parplan.search.sequences.ripples import Ripples, can_ripple, make_ripples
-from parplan.search.tables import Whole
 
 HOT, COLD = 0.5, 0.004
 """Temperature at the beginning and the end, in mean durations of what runs on machines.

@@ -13,8 +13,8 @@ import numpy as np
 
 from parplan.compiling import compiled
 from parplan.criteria import Criterion
+from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.machines import Machines
-from parplan.search.tables import Whole
 
 FAR = np.int64(2**61)
 """Later than any instant."""

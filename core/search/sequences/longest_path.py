@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.machines import Machines
-from parplan.search.tables import Whole
 
 
 def earliest_starts(machines: Machines, order: Whole) -> Whole | None:

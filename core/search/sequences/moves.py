@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from parplan.compiling import compiled
+from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import fits, set_places
 from parplan.search.sequences.machines import Machines
-from parplan.search.tables import Whole
 
 MOST_SEGMENTS = 16
 """Segments that one move may change."""

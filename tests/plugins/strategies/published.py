@@ -11,10 +11,10 @@ from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.schedule import Schedule
-from parplan.search.blocks import find_blocks
-from parplan.search.evaluation import Finisher
-from parplan.search.placement import Placer
-from parplan.search.recipes import RecipeSchedule, fit, schedule, uniform
+from parplan.search.hand_made.recipes import RecipeSchedule, fit, schedule, uniform
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.evaluation import Finisher
+from parplan.search.placing.placement import Placer
 from tests.search.pipelines import even_pipeline
 
 

@@ -13,8 +13,9 @@ from parplan.errors import InfeasibleError
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import Rules, make_rules
-from parplan.search.list_scheduler import Deadlock, ListScheduler
-from parplan.search.network import Network, build_network
+from parplan.search.scheduling.list_scheduler import Deadlock, ListScheduler
+from parplan.search.scheduling.network import Network, build_network
+from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing_kernel import settle
 from parplan.search.sequences.kernel import (
     BEYOND,
@@ -31,7 +32,6 @@ from parplan.search.sequences.longest_path import (
     order_fits,
 )
 from parplan.search.sequences.machines import SequenceView, make_view
-from parplan.search.tables import Whole
 from tests.strategies import problems
 
 REGISTRY = load_registry(installed=False)

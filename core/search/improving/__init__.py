@@ -1,0 +1,1 @@
+"""From first schedules to better ones: local search over placements, rules and orders."""

@@ -1,0 +1,1 @@
+"""Operators on devices and in modes: blocks, splits, ways, and what a placement is worth."""

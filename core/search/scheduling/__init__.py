@@ -1,0 +1,1 @@
+"""Assigned operators as a network of activities, and list schedules of it."""
