@@ -34,9 +34,9 @@ from parplan.errors import InfeasibleError
 from parplan.registry import Registry
 from parplan.reporting import summary
 from parplan.schedule import Schedule
-from parplan.search.baselines import baselines, recipes_of, title
-from parplan.search.blocks import find_blocks
-from parplan.search.placement import Placer
+from parplan.search.hand_made.baselines import baselines, recipes_of, title
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.placement import Placer
 from parplan.spec import parse_spec
 
 HAND_MADE = ("1f1b", "zb-h1", "dualpipe")

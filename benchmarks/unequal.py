@@ -201,9 +201,9 @@ def hand_made(source: Spec | Path, registry: Registry, seconds: float) -> list[d
     """
     from parplan.api import prepare
     from parplan.checking import check_schedule
-    from parplan.search.baselines import baseline_row, baselines, recipes_of
-    from parplan.search.blocks import find_blocks
-    from parplan.search.placement import Placer
+    from parplan.search.hand_made.baselines import baseline_row, baselines, recipes_of
+    from parplan.search.placing.blocks import find_blocks
+    from parplan.search.placing.placement import Placer
 
     ready = prepare(source, registry=registry)
     placer = Placer(ready.problem, ready.rules, find_blocks(ready.problem, ready.rules))
