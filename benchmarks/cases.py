@@ -107,7 +107,11 @@ class Case:
         return self.name.partition("/")[0]
 
 
-SUITES = {"pipelines": "benchmarks.pipelines", "spine": "benchmarks.spine"}
+SUITES = {
+    "pipelines": "benchmarks.pipelines",
+    "placement": "benchmarks.placement",
+    "spine": "benchmarks.spine",
+}
 """Module of each suite; it has ``cases(data)``."""
 
 SHORT_LIMIT_S = 5.0
