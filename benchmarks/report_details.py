@@ -15,6 +15,9 @@ def detail_tables(rows: Sequence[Row]) -> Iterator[str]:
     noisy = [row for row in rows if "robust" in (row["details"] or {})]
     if noisy:
         yield _under_noise(noisy)
+    accompanied = [row for row in rows if "planners" in (row["details"] or {})]
+    if accompanied:
+        yield _beside_planners(accompanied)
     for row in rows:
         details = row["details"] or {}
         if "schedules" in details:
@@ -49,6 +52,28 @@ def _under_noise(rows: Sequence[Row]) -> str:
     said = "Mean (95th percentile) under noise; the robust plan's mean is no worse than the best"
     said += f" hand-made schedule's in {no_worse} of {compared}.\n"
     return f"{said}\n{table(header, lines)}"
+
+
+def _beside_planners(rows: Sequence[Row]) -> str:
+    """Return how far plans and bounds of all planners are from the references, on average.
+
+    A planner counts where it has a value; the gap is the value above its own bound.
+    """
+    lines = []
+    for title in ("parplan", *dict.fromkeys(t for row in rows for t in row["details"]["planners"])):
+        off, gaps, proven = [], [], 0
+        for row in rows:
+            found = row if title == "parplan" else row["details"]["planners"].get(title, {})
+            value, bound = found.get("value"), found.get("bound")
+            if value is None or bound is None or not row["reference"]:
+                continue
+            off.append(value / row["reference"] - 1)
+            gaps.append(1 - bound / value)
+            proven += value <= bound
+        above = [percent(sum(x) / len(x)) if x else "" for x in (off, gaps)]
+        lines.append((title, str(len(off)), str(proven), *above))
+    header = ("planner", "planned", "proven optimal", "mean above reference", "mean gap")
+    return f"Planners in the same run, with the same limit and workers:\n\n{table(header, lines)}"
 
 
 def _mean_and_tail(found: Mapping[str, float] | None) -> str:

@@ -33,6 +33,7 @@ ABOUT = {
     "moe": "Mixtures of experts at operator level; the reference is the best hand-made schedule.",
     "robust": "Means under random times, on fresh scenarios; the reference is the best hand-made "
     "schedule's mean.",
+    "jobshop": "Published job shops; the reference is the optimum, or the best makespan known.",
     "unequal": "Unequal stages, devices, links and microbatches; the reference is the best "
     "hand-made schedule on its best split.",
 }
