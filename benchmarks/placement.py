@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.cases import Case
 
-FAMILIES: tuple[str, ...] = ("benchmarks.job_shops",)
+FAMILIES: tuple[str, ...] = ("benchmarks.job_shops", "benchmarks.optimal_schedules")
 """Modules of this suite's families; each has ``cases(data)``."""
 
 

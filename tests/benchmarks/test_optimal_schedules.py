@@ -16,7 +16,8 @@ from parplan.plans import Bound
 FORK = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE gxl SYSTEM "http://www.gupro.de/GXL/gxl-1.0.dtd">
 <gxl><graph id="fork">
-<node id="1"><attr name="Start time"><int>7</int></attr><attr name="Weight"><int>2</int></attr></node>
+<node id="1">
+<attr name="Start time"><int>7</int></attr><attr name="Weight"><int>2</int></attr></node>
 <node id="2"><attr name="Weight"><int>5</int></attr></node>
 <node id="3"><attr name="Weight"><int>4</int></attr></node>
 <edge from="1" to="2"><attr name="Weight"><int>3</int></attr></edge>
