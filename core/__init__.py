@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from parplan.api import check as check
     from parplan.api import compare as compare
     from parplan.api import describe as describe
+    from parplan.api import explain as explain
     from parplan.api import import_model as import_model
     from parplan.api import load_registry as load_registry
     from parplan.api import plan as plan
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from parplan.errors import ParplanError as ParplanError
     from parplan.errors import PluginError as PluginError
     from parplan.errors import SolverError as SolverError
+    from parplan.explaining.explanation import Explanation as Explanation
     from parplan.graph import Graph as Graph
     from parplan.graph import Mode as Mode
     from parplan.graph import Operator as Operator
@@ -76,7 +78,7 @@ if TYPE_CHECKING:
 # No module may have the name of a public function: importing the module would hide it.
 _PLACES = {
     "api": (
-        "check compare describe import_model load_registry plan show simulate "
+        "check compare describe explain import_model load_registry plan show simulate "
         "write_comparison write_report write_trace"
     ),
     "assembly": "assemble_problem",
@@ -87,6 +89,7 @@ _PLACES = {
     ),
     "costs": "cost_table",
     "errors": "InfeasibleError InputError LimitError ParplanError PluginError SolverError",
+    "explaining.explanation": "Explanation",
     "graph": "Graph Mode Operator ParameterGroup Tensor",
     "hardware": "Cluster Device Link Route",
     "hooks": "hookimpl",

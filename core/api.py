@@ -24,6 +24,7 @@ from parplan.rules import Rules, guarded, make_rules
 
 if TYPE_CHECKING:
     from parplan.comparison import Comparison
+    from parplan.explaining.explanation import Explanation
     from parplan.simulation.noise import NoiseLike
     from parplan.simulation.results import Simulation
     from parplan.spec import Spec
@@ -193,6 +194,26 @@ def show(plan: Plan, *, registry: Registry | None = None, colour: bool = False) 
     from parplan.terminal import plan_text
 
     return plan_text(figures_of(plan, unit_of(plan, registry)), gantt=True, colour=colour)
+
+
+def explain(
+    source: Plan | str | Path, *, plugins: Plugins = (), registry: Registry | None = None
+) -> Explanation:
+    """Return the critical path of a plan or plan file, and what each of its steps waits for.
+
+    Raises
+    ------
+    InputError
+        If the plan breaks its rules.
+    """
+    from parplan.explaining.explanation import explain_plan
+    from parplan.figures import require_whole
+    from parplan.plan_file import load_plan
+
+    known = load_registry(plugins) if registry is None else registry
+    given = source if isinstance(source, Plan) else load_plan(Path(source))
+    require_whole(given)
+    return explain_plan(given, make_rules(given.problem, known))
 
 
 def simulate(

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "parplan.cli.comparing:compare_command",
     "show": "parplan.cli.viewing:show_command",
     "check": "parplan.cli.viewing:check_command",
+    "explain": "parplan.cli.explaining:explain_command",
     "simulate": "parplan.cli.simulating:simulate_command",
     "costs": "parplan.cli.inputs:costs_command",
     "import": "parplan.cli.inputs:import_command",
