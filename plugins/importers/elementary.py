@@ -10,7 +10,7 @@ import attrs
 
 from parplan.differentiation import Layer, Work
 from parplan.graph import Kernel
-from parplan.plugins.importers.shape import STATISTICS_BYTES, Setting
+from parplan.plugins.importers.shape import MASK_BYTES, STATISTICS_BYTES, Setting
 
 
 def norm(
@@ -121,3 +121,23 @@ def with_kernel(layer: Layer, forward: Kernel, backward: Kernel | None = None) -
     if backward is not None and inputs is not None:
         inputs = attrs.evolve(inputs, kernels=(backward, *inputs.kernels))
     return attrs.evolve(layer, forward=first, backward_input=inputs)
+
+
+def with_mask(layer: Layer, setting: Setting, width: int, rows: int | None = None) -> Layer:
+    """Return the layer with dropout of its result in training: a mask is saved for each pass.
+
+    Forward writes the mask; backward reads it, and reads and writes the gradient once more.
+    """
+    if not setting.training:
+        return layer
+    elements = (setting.tokens if rows is None else rows) * width
+    mask, masked = f"{layer.name}.mask", elements * MASK_BYTES
+    again = Kernel(0.0, 2 * elements * setting.element_bytes + masked)
+    layer = with_kernel(layer, Kernel(0.0, masked), again)
+    inputs, weights = layer.backward_input, layer.backward_weight
+    return attrs.evolve(
+        layer,
+        writes={**layer.writes, mask: masked},
+        backward_input=inputs and attrs.evolve(inputs, saved=(*inputs.saved, mask)),
+        backward_weight=weights and attrs.evolve(weights, saved=(*weights.saved, mask)),
+    )

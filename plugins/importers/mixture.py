@@ -6,8 +6,10 @@ however many ranks there are, since each brings T tokens of its own and holds E 
 
 Modules of a layer: ``router`` (norm, scores, choice), ``dispatch``, ``experts``, ``combine``,
 ``shared`` (what every token goes through; needs the norm alone, so it can run beside the exchange),
-and ``sum``, which adds the residual. The weights of the choice are applied to the inner activation
-of the experts, so a combine adds, and saves nothing.
+and ``sum``, which adds the residual. Experts are one part, or branches ``experts.0``, ``experts.1``
+and so on between dispatch and combine: then dispatch writes a tensor for each of them. The weights
+of the choice are applied to the inner activation of the experts, so a combine adds, and saves
+nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import attrs
+from attrs import frozen
 
 from parplan.differentiation import Layer, Work
 from parplan.graph import Kernel
-from parplan.plugins.importers.elementary import activation, norm, product, with_kernel
+from parplan.plugins.importers.elementary import (
+    activation,
+    norm,
+    product,
+    with_kernel,
+    with_mask,
+)
 from parplan.plugins.importers.expert_parallel import MESSAGE_BYTES, MessageFormat
 from parplan.plugins.importers.shape import Mixture, Setting, Shape
 
@@ -30,16 +39,17 @@ def mixture_counts(shape: Shape, setting: Setting, path: str) -> dict[str, int]:
     """Return the parameters of each group that a rank holds, behind the layer's attention."""
     assert shape.mixture is not None  # only layers that have experts come here
     h, y = shape.hidden, shape.mixture
-    local = setting.expert_parallel.local_experts(y.experts)
     counts = {
         f"{path}.router.norm": shape.norm_parameters,
         f"{path}.router.scores": y.experts * (h + y.router_bias),
-        f"{path}.experts.gate_up": local * h * 2 * y.feed_forward,
-        f"{path}.experts.down": local * y.feed_forward * h,
     }
+    for branch in _branches(y, setting, path):
+        inner = branch.experts * y.feed_forward
+        counts[f"{branch.module}.{_up(shape)}"] = h * _width(shape, inner)
+        counts[f"{branch.module}.down"] = inner * h
     if y.shared:
         counts |= {
-            f"{path}.shared.gate_up": h * (2 * y.shared + y.shared_gate),
+            f"{path}.shared.{_up(shape)}": h * (_width(shape, y.shared) + y.shared_gate),
             f"{path}.shared.down": y.shared * h,
         }
     return counts
@@ -72,8 +82,10 @@ def mixture_of_experts(shape: Shape, setting: Setting, path: str, source: str) -
     chosen = Kernel(0.0, 2 * setting.activation(y.experts))
     yield with_kernel(scores, chosen, chosen)
     yield _dispatch(shape, y, setting, path)
-    yield from _experts(shape, y, setting, path)
-    yield _combine(shape, y, setting, path)
+    for branch in _branches(y, setting, path):
+        yield from _experts(shape, y, setting, branch)
+    combine = _combine(shape, y, setting, path)
+    yield with_mask(combine, setting, shape.hidden) if shape.residual_dropout else combine
     added = [f"{path}.combine"]
     if y.shared:
         yield from _shared(shape, y, setting, path)
@@ -91,22 +103,63 @@ def mixture_of_experts(shape: Shape, setting: Setting, path: str, source: str) -
     )
 
 
-def _rows(mixture: Mixture, setting: Setting) -> int:
-    """Tokens that reach the experts of a rank."""
-    return setting.tokens * mixture.active
+@frozen
+class _Branch:
+    """What one part of a layer's experts is.
+
+    Attributes
+    ----------
+    source
+        The tensor that it reads.
+    experts
+        How many it holds.
+    rows
+        Rows that reach them.
+    """
+
+    module: str
+    source: str
+    experts: int
+    rows: int
+
+
+def _branches(mixture: Mixture, setting: Setting, path: str) -> list[_Branch]:
+    """Return the branches: one of all experts of the rank, or one of each."""
+    module, source = f"{path}.experts", f"{path}.dispatch"
+    rows = setting.tokens * mixture.active
+    if not setting.expert_branches:
+        local = setting.expert_parallel.local_experts(mixture.experts)
+        return [_Branch(module, source, local, rows)]
+    each, left = divmod(rows, mixture.experts)
+    return [
+        _Branch(f"{module}.{e}", f"{source}.{e}", 1, each + (e < left))
+        for e in range(mixture.experts)
+    ]
+
+
+def _up(shape: Shape) -> str:
+    return "gate_up" if shape.gated else "up"
+
+
+def _width(shape: Shape, inner: int) -> int:
+    """Width of an expert's first product, with the gate where there is one."""
+    return 2 * inner if shape.gated else inner
 
 
 def _dispatch(shape: Shape, mixture: Mixture, setting: Setting, path: str) -> Layer:
     """Return the way of tokens to experts; its backward pass is a combine of gradients."""
     name = f"{path}.dispatch"
-    rows = _rows(mixture, setting)
     sent = setting.expert_parallel.dispatch
+    sizes = {
+        branch.source: _message(branch.rows, shape.hidden, setting, sent)
+        for branch in _branches(mixture, setting, path)
+    }
     return _exchange(
         Layer(
             name=name,
             module=name,
             reads=(f"{path}.router.norm", f"{path}.router.scores"),
-            writes={name: _message(rows, shape.hidden, setting, sent)},
+            writes=sizes,
             forward=Work(),
             dtype=setting.dtype,
         ),
@@ -121,15 +174,18 @@ def _combine(shape: Shape, mixture: Mixture, setting: Setting, path: str) -> Lay
     """Return the way back of results, added up; its backward pass is a dispatch of gradients."""
     name = f"{path}.combine"
     back = setting.expert_parallel.dispatch
-    size = _message(_rows(mixture, setting), shape.hidden, setting, back)
+    gradients = {
+        f"{branch.module}.down": _message(branch.rows, shape.hidden, setting, back)
+        for branch in _branches(mixture, setting, path)
+    }
     return _exchange(
         Layer(
             name=name,
             module=name,
-            reads=(f"{path}.experts.down",),
+            reads=tuple(gradients),
             writes={name: setting.activation(shape.hidden)},
             forward=Work(),
-            gradient_bytes={f"{path}.experts.down": size},
+            gradient_bytes=gradients,
             dtype=setting.dtype,
         ),
         shape,
@@ -178,40 +234,25 @@ def _exchange(
     return attrs.evolve(layer, forward=forward, backward_input=backward)
 
 
-def _experts(shape: Shape, mixture: Mixture, setting: Setting, path: str) -> Iterator[Layer]:
-    """Yield the products of the experts that a rank holds, for the tokens that reach it."""
-    module, h, f = f"{path}.experts", shape.hidden, mixture.feed_forward
-    rows = _rows(mixture, setting)
-    local = setting.expert_parallel.local_experts(mixture.experts)
-    wide = product(
-        setting,
-        f"{module}.gate_up",
-        module,
-        f"{path}.dispatch",
-        h,
-        2 * f,
-        parameters=local * h * 2 * f,
-        rows=rows,
-    )
+def _experts(shape: Shape, mixture: Mixture, setting: Setting, branch: _Branch) -> Iterator[Layer]:
+    """Yield the products of one branch, for the rows that reach it."""
+    h, f, rows, module = shape.hidden, mixture.feed_forward, branch.rows, branch.module
+    up, narrow, wide = f"{module}.{_up(shape)}", f"{module}.activation", _width(shape, f)
+    count = branch.experts * h * wide
+    first = product(setting, up, module, branch.source, h, wide, parameters=count, rows=rows)
     # Gradients leave in the model's format, whatever tokens came in.
-    yield attrs.evolve(wide, gradient_bytes={f"{path}.dispatch": rows * h * setting.element_bytes})
-    yield activation(setting, f"{module}.activation", module, f"{module}.gate_up", f, rows=rows)
-    yield product(
-        setting,
-        f"{module}.down",
-        module,
-        f"{module}.activation",
-        f,
-        h,
-        parameters=local * f * h,
-        rows=rows,
-    )
+    yield attrs.evolve(first, gradient_bytes={branch.source: rows * h * setting.element_bytes})
+    inner = activation(setting, narrow, module, up, f, gated=shape.gated, rows=rows)
+    yield with_mask(inner, setting, f, rows) if shape.feed_forward_dropout else inner
+    count = branch.experts * f * h
+    yield product(setting, f"{module}.down", module, narrow, f, h, parameters=count, rows=rows)
 
 
 def _shared(shape: Shape, mixture: Mixture, setting: Setting, path: str) -> Iterator[Layer]:
     """Yield the part that every token goes through."""
     module, h, f = f"{path}.shared", shape.hidden, mixture.shared
-    wide = 2 * f + mixture.shared_gate
-    yield product(setting, f"{module}.gate_up", module, f"{path}.router.norm", h, wide)
-    yield activation(setting, f"{module}.activation", module, f"{module}.gate_up", f)
-    yield product(setting, f"{module}.down", module, f"{module}.activation", f, h)
+    up, narrow = f"{module}.{_up(shape)}", f"{module}.activation"
+    wide = _width(shape, f) + mixture.shared_gate
+    yield product(setting, up, module, f"{path}.router.norm", h, wide)
+    yield activation(setting, narrow, module, up, f, gated=shape.gated)
+    yield product(setting, f"{module}.down", module, narrow, f, h)

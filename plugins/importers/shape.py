@@ -1,4 +1,4 @@
-"""Sizes of a decoder-only transformer, and how it is run."""
+"""Sizes of a stack of transformer layers, and how it is run."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ class Mixture:
         Inner width of the part that every token goes through; 0 for none.
     shared_gate
         Whether that part is weighted by a product of its own.
-    first
-        The first layer that has experts; those before it are dense.
+    first, step
+        The first layer that has experts, and every how many layers there are some from there on;
+        the others are dense.
     router_bias
         Whether each expert has a bias in the choice (loss-free balancing).
     """
@@ -68,6 +69,7 @@ class Mixture:
     shared: int = 0
     shared_gate: bool = False
     first: int = 0
+    step: int = 1
     router_bias: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -77,12 +79,21 @@ class Mixture:
 
 @frozen
 class Shape:
-    """A decoder-only model by its sizes.
+    """A stack of layers by its sizes, with what embeds its tokens and ends it.
 
     Attributes
     ----------
+    vocabulary
+        Rows of the table of tokens; 0 where something else makes the first activations.
     positions
-        Rows of a learned table of positions; 0 for rotary embeddings.
+        Rows of a learned table of positions; 0 for none.
+    rotary
+        Whether queries and keys are turned by their positions.
+    relative_buckets
+        Rows of a learned table of distances, from which one bias of the scores is made for all
+        layers (T5); 0 for none.
+    causal
+        Whether a token attends only to those before it.
     gated
         Whether the feed-forward part has a gate (three matrices instead of two).
     norm_bias, qkv_bias, output_bias, feed_forward_bias
@@ -91,8 +102,9 @@ class Shape:
         Positions that a token attends to, where limited.
     tied
         Whether the head uses the embedding's weights.
-    attention_dropout, residual_dropout, embedding_dropout
-        Whether training drops out there, which saves masks.
+    attention_dropout, residual_dropout, embedding_dropout, feed_forward_dropout, final_dropout
+        Whether training drops out there, which saves masks; the last two are behind the
+        feed-forward part's activation and behind the final norm.
     latent
         How keys and values are narrowed; None for heads that are projected at full width.
     mixture
@@ -107,6 +119,9 @@ class Shape:
     feed_forward: int
     vocabulary: int
     positions: int = 0
+    rotary: bool = True
+    relative_buckets: int = 0
+    causal: bool = True
     gated: bool = True
     norm_bias: bool = False
     qkv_bias: bool = False
@@ -117,12 +132,15 @@ class Shape:
     attention_dropout: bool = False
     residual_dropout: bool = False
     embedding_dropout: bool = False
+    feed_forward_dropout: bool = False
+    final_dropout: bool = False
     latent: LatentAttention | None = None
     mixture: Mixture | None = None
 
     def is_mixture(self, layer: int) -> bool:
         """Return whether a layer, counted from 0, has experts."""
-        return self.mixture is not None and layer >= self.mixture.first
+        y = self.mixture
+        return y is not None and layer >= y.first and (layer - y.first) % y.step == 0
 
     @property
     def query(self) -> int:
@@ -153,6 +171,8 @@ class Setting:
     ----------
     sequence, microbatch
         Tokens per sequence, and sequences per microbatch.
+    target_sequence
+        Tokens per sequence of the decoder where an encoder reads ``sequence``; None: as many.
     training
         Whether there are backward passes: what they need is saved, and the head sees all tokens.
         Otherwise the head sees the last token of each sequence.
@@ -162,10 +182,13 @@ class Setting:
         Count the work of attention for the visible half only, as a causal kernel does it.
     expert_parallel
         Among how many ranks experts are divided, and what exchanging tokens takes.
+    expert_branches
+        Whether each expert of a layer is a branch of its own, or all of them are one part.
     """
 
     sequence: int
     microbatch: int = 1
+    target_sequence: int | None = None
     training: bool = True
     flash: bool = True
     causal_half: bool = False
@@ -176,6 +199,7 @@ class Setting:
     gradient_bytes: int = 2
     optimizer_bytes: int = 12
     expert_parallel: ExpertParallel = field(factory=ExpertParallel)
+    expert_branches: bool = False
 
     @property
     def tokens(self) -> int:

@@ -1,0 +1,209 @@
+"""T5 and Switch Transformers: parameters, work and branches, against published figures."""
+
+import json
+
+import networkx as nx
+import pytest
+
+from parplan.errors import InputError
+from parplan.graph import Kind
+from parplan.plugins.importers.huggingface import HuggingFace
+
+TINY = {
+    "model_type": "t5",
+    "d_model": 64,
+    "d_kv": 8,
+    "d_ff": 160,
+    "num_layers": 2,
+    "num_decoder_layers": 3,
+    "num_heads": 4,
+    "vocab_size": 1000,
+}
+SWITCH = {
+    **TINY,
+    "model_type": "switch_transformers",
+    "num_layers": 4,
+    "num_decoder_layers": 4,
+    "num_experts": 4,
+    "num_sparse_encoder_layers": 2,
+    "num_sparse_decoder_layers": 2,
+}
+H, Q, F, A, V = 64, 32, 160, 4, 1000
+
+
+@pytest.fixture
+def load(tmp_path):
+    def call(config, **options):
+        path = tmp_path / "tiny.json"
+        path.write_text(json.dumps(config))
+        return HuggingFace().load(path, options)
+
+    return call
+
+
+def flops(graph, kind, module):
+    return sum(o.flops for o in graph.operators if o.kind is kind and o.module.startswith(module))
+
+
+def before(graph, name):
+    """Names of the operators that an operator waits for, near and far."""
+    index = graph.operator_index[name]
+    return {graph.operators[i].name for i in nx.ancestors(graph.digraph, index)}
+
+
+@pytest.mark.parametrize("granularity", ["operator", "block", "layer"])
+def test_t5_base_has_its_published_parameters(examples, granularity):
+    options = {"granularity": granularity}
+    graph = HuggingFace().load(examples / "models/t5-base.json", options)
+    assert sum(group.count for group in graph.parameters) == 222_903_552
+
+
+def test_t5_v1_1_base_has_its_published_parameters(load):
+    """Gated feed-forward of another width, and a head of its own: 247,577,856."""
+    base = {"d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12}
+    graph = load(
+        {
+            **TINY,
+            **base,
+            "num_decoder_layers": 12,
+            "vocab_size": 32128,
+            "feed_forward_proj": "gated-gelu",
+            "tie_word_embeddings": False,
+        }
+    )
+    assert sum(group.count for group in graph.parameters) == 247_577_856
+
+
+def test_switch_base_8_is_a_t5_with_more_experts_and_routers(examples):
+    graph = HuggingFace().load(examples / "models/switch-base-8.json", {"experts": "branches"})
+    total = sum(group.count for group in graph.parameters)
+    sparse = 12  # of 24 layers
+    assert total == 222_903_552 + sparse * (7 * 2 * 768 * 3072 + 768 * 8)
+    assert total == 619_339_008
+    experts = {o.module for o in graph.operators if ".experts." in o.module}
+    assert len(experts) == sparse * 8
+    assert {m.split(".experts.")[0] for m in experts} == {
+        f"{part}.layers.{i}" for part in ("encoder", "decoder") for i in range(1, 12, 2)
+    }
+
+
+@pytest.mark.parametrize("granularity", ["operator", "block"])
+def test_layers_follow_the_formulas(load, granularity):
+    """2 FLOP per weight and token; 4 s t b q for s queries and t keys a sequence."""
+    s, t, b = 100, 30, 2
+    graph = load(TINY, sequence=s, target_sequence=t, microbatch=b, granularity=granularity)
+    own = 2 * b * 4 * H * Q
+    feed_forward = 2 * b * 2 * H * F
+    square = 4 * b * Q
+    encoder = s * (own + feed_forward)
+    # Of the cross attention, keys and values are made for the encoder's tokens.
+    decoder = t * (own + feed_forward) + (t + s) * own / 2
+    for path, dense, pairs in (
+        ("encoder.layers.1.", encoder, s * s),
+        ("decoder.layers.1.", decoder, t * t + t * s),
+    ):
+        assert flops(graph, Kind.FORWARD, path) == dense + square * pairs
+        assert flops(graph, Kind.BACKWARD_INPUT, path) == dense + 2 * square * pairs
+        assert flops(graph, Kind.BACKWARD_WEIGHT, path) == dense
+    assert flops(graph, Kind.FORWARD, "head") == 2 * b * t * H * V
+
+
+def test_a_causal_mask_halves_the_decoder_alone(load):
+    def core(graph, path):
+        return flops(graph, Kind.FORWARD, path)
+
+    full = load(TINY, sequence=100, granularity="operator")
+    half = load(TINY, sequence=100, granularity="operator", causal_half=True)
+    pairs = 4 * 100 * 100 * Q
+    assert core(full, "encoder") == core(half, "encoder")
+    assert core(full, "decoder") - core(half, "decoder") == 3 * pairs / 2
+
+
+def test_every_decoder_layer_reads_the_encoders_result(load):
+    graph = load(TINY, granularity="operator")
+    result = graph.tensors[graph.tensor_index["encoder.final_norm"]]
+    readers = {f"decoder.layers.{i}.cross_attention.key_value" for i in range(3)}
+    assert {c.partition(":")[0] for c in result.consumers} == readers
+    # Its gradient has a part from each of them, and all of these reach the encoder.
+    parts = {
+        t.producer for t in graph.tensors if "encoder.final_norm:backward-input" in t.consumers
+    }
+    assert {f"{reader}:backward-input" for reader in readers} < parts
+    # The first layers of both stand side by side; the decoder waits from its cross attention on.
+    first = before(graph, "decoder.layers.0.attention.output:forward")
+    assert not any(name.startswith("encoder") for name in first)
+    later = before(graph, "decoder.layers.0.cross_attention.core:forward")
+    assert "encoder.layers.1.mlp.down:forward" in later
+
+
+def test_one_bias_of_distances_serves_all_layers_of_a_stack(load):
+    graph = load(TINY, sequence=100, target_sequence=30, microbatch=2, granularity="operator")
+    for part, layers, length in (("encoder", 2, 100), ("decoder", 3, 30)):
+        bias = graph.tensors[graph.tensor_index[f"{part}.relative_bias"]]
+        assert bias.bytes == A * length**2 * 2  # the same for all sequences
+        forward = {c for c in bias.consumers if c.endswith(":forward")}
+        assert forward == {f"{part}.layers.{i}.attention.core:forward" for i in range(layers)}
+        backward = before(graph, f"{part}.relative_bias:backward-weight")
+        assert f"{part}.layers.0.attention.core:backward-input" in backward
+
+
+def test_a_tied_table_is_read_by_both_embeddings_and_the_head(load):
+    graph = load(TINY)
+    readers = {o.module for o in graph.operators if "shared" in o.parameters}
+    assert readers == {"encoder.embedding", "decoder.embedding", "head"}
+    apart = load({**TINY, "tie_word_embeddings": False})
+    assert next(o for o in apart.operators if o.module == "head").parameters == ("head",)
+
+
+def test_experts_are_branches_between_dispatch_and_combine(load):
+    together = load(SWITCH, sequence=50)
+    graph = load(SWITCH, sequence=50, experts="branches")
+    path = "encoder.layers.1"
+    experts = [f"{path}.experts.{e}:forward" for e in range(4)]
+    sent = {t.consumers[0]: t.bytes for t in graph.tensors if t.name.startswith(f"{path}.disp")
+            and t.producer == f"{path}.dispatch:forward" and t.consumers[0] in experts}  # fmt: skip
+    # 50 tokens for 4 experts: two of them have one more.
+    assert [sent[e] for e in experts] == [n * H * 2 for n in (13, 13, 12, 12)]
+    for expert in experts:
+        others = set(experts) - {expert}
+        assert not others & before(graph, expert)
+    assert set(experts) < before(graph, f"{path}.combine:forward")
+    # The same work, bytes of weights and saved tensors in all.
+    for one, other in ((together, graph),):
+        assert sum(o.flops for o in one.operators) == sum(o.flops for o in other.operators)
+        assert sum(g.bytes for g in one.parameters) == sum(g.bytes for g in other.parameters)
+        saved = [
+            sum(t.bytes for t in g.tensors if t.producer.startswith(f"{path}.experts"))
+            for g in (one, other)
+        ]
+        assert saved[0] == saved[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d_kv": None}, "d_kv: is missing; a 't5' model needs it"),
+        ({"feed_forward_proj": "swish"}, "feed_forward_proj: 'swish' is not known; known: 'relu'"),
+        ({"model_type": "bart"}, "model_type: 'bart' is not known; .*known.* t5"),
+    ],
+)
+def test_a_bad_configuration_names_the_key(load, change, message):
+    with pytest.raises(InputError, match=message):
+        load({**TINY, **change})
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        (TINY, {"experts": "branches"}, "the model has no experts"),
+        (SWITCH, {"experts": "branches", "granularity": "layer"}, "would hide the branches"),
+        (
+            SWITCH,
+            {"experts": "branches", "expert_parallel": {"degree": 2, "bandwidth": 1e9}},
+            "choose one of the two",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(load, config, options, message):
+    with pytest.raises(InputError, match=message):
+        load(config, **options)
