@@ -129,10 +129,13 @@ def _start(run: Run, engine: exact.Engine) -> None:
     """Find bounds and the first schedules."""
     with run.contained("bounds", optional=True):
         run.incumbent.add_bounds(first_bounds(run.problem, run.rules))
+    share = FIRST_SHARE_EXACT if engine.exact else FIRST_SHARE
+    until = run.incumbent.started + share * run.options.time_limit_s
+    if not is_pipeline(run.placer):
+        with run.contained("graph schedules", optional=True):
+            steps.schedule_as_graph(run, until)
     with run.contained("first schedules"):
         begun = time.monotonic()
-        share = FIRST_SHARE_EXACT if engine.exact else FIRST_SHARE
-        until = run.incumbent.started + share * run.options.time_limit_s
         steps.find_first_schedules(run, until)
         # Recipes have as long as the first schedules took, even if the limit is over by then.
         until = max(until, run.part_of_rest(BASELINE_SHARE), 2 * time.monotonic() - begun)

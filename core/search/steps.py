@@ -10,6 +10,9 @@ from typing import Any
 from parplan.search.bounds import machine_bounds
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.exact import solver_for
+from parplan.search.graphs.from_problem import can_be_placed, make_task_graph
+from parplan.search.graphs.list_schedule import ListSchedules
+from parplan.search.graphs.schedules import graph_candidates
 from parplan.search.hand_made.baselines import Baseline, baseline_row, is_pipeline, recipes_of
 from parplan.search.hand_made.pinned_recipes import recipe_candidates
 from parplan.search.improving.bilevel import bilevel, can_assign
@@ -30,6 +33,9 @@ FILLED_ACTIVITIES = 30_000
 """Largest network, in activities, whose weight passes are put anew."""
 
 
+SPLIT_BLOCKS = 300
+"""Blocks of a graph that is no pipeline up to which it is split like a chain, too."""
+
 STAGES_OF_V = 2
 """Stages that each device has in a V."""
 
@@ -37,8 +43,19 @@ FINISHING = 1.1
 """How many times the best figure one may be before it is finished, and still become the best."""
 
 
+def schedule_as_graph(run: Run, until: float) -> None:
+    """Find schedules by heuristics for graphs of any shape, where blocks run on single devices."""
+    if not can_be_placed(run.placer):
+        return
+    lists = ListSchedules(make_task_graph(run.placer))
+    for name, candidate in graph_candidates(run.placer, lists, until):
+        run.take(candidate, name)
+
+
 def find_first_schedules(run: Run, until: float) -> None:
     """Find schedules by rules, placement after placement."""
+    if run.candidates and len(run.placer.blocks) > SPLIT_BLOCKS:
+        return
     decided = run.rules.objectives[0].follows is not None and len(run.rules.objectives) == 1
     for name, candidate in first_candidates(run.placer, until, run.target() if decided else 0):
         run.candidates.append(candidate)

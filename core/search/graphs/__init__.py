@@ -1,0 +1,1 @@
+"""General graphs as arrays: ranks, placement by earliest finish, and search on placements."""
