@@ -14,6 +14,7 @@ from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
+from parplan.schedule import Schedule
 from parplan.search import exact, steps
 from parplan.search.hand_made.baselines import Baseline, baselines, is_pipeline, recipes_of
 from parplan.search.incumbent import Incumbent
@@ -79,6 +80,7 @@ def search(
     options: SearchOptions,
     report: Report | None = None,
     hand_made: Iterable[Baseline] | None = None,
+    given: Schedule | None = None,
 ) -> Plan:
     """Return the best checked plan found within the limit, with its bound.
 
@@ -90,6 +92,9 @@ def search(
     ----------
     hand_made
         Hand-made schedules to start from; None lets the search make its own.
+    given
+        A schedule of the problem to start from. It need not keep the rules: where it does not, its
+        placement and orders still count.
 
     Raises
     ------
@@ -109,6 +114,8 @@ def search(
         refute(problem, rules)
         placer = Placer(problem, rules, find_blocks(problem, rules))
         run = Run(placer, registry, options, incumbent, deadline)
+        if given is not None:
+            steps.start_from(run, given)
         _start(run, engine)
         _stand_beside(run, hand_made, rows)
         _narrow(run)

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
+from parplan.errors import InfeasibleError
+from parplan.schedule import Schedule
 from parplan.search.bounds import machine_bounds
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.exact import solver_for
 from parplan.search.graphs.from_problem import can_be_placed, make_task_graph
 from parplan.search.graphs.list_schedule import ListSchedules
 from parplan.search.graphs.schedules import graph_candidates
+from parplan.search.given import given_candidate
 from parplan.search.hand_made.baselines import Baseline, baseline_row, is_pipeline, recipes_of
 from parplan.search.hand_made.pinned_recipes import recipe_candidates
 from parplan.search.improving.bilevel import bilevel, can_assign
@@ -28,6 +31,9 @@ from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
 from parplan.search.scheduling.network import build_network
 from parplan.simulation.criterion import ScenarioCriterion
+
+GIVEN = "given schedule"
+"""What the schedule that a search is given goes by."""
 
 FILLED_ACTIVITIES = 30_000
 """Largest network, in activities, whose weight passes are put anew."""
@@ -50,6 +56,17 @@ def schedule_as_graph(run: Run, until: float) -> None:
     lists = ListSchedules(make_task_graph(run.placer))
     for name, candidate in graph_candidates(run.placer, lists, until):
         run.take(candidate, name)
+
+
+def start_from(run: Run, schedule: Schedule) -> None:
+    """Take a schedule that is given, as it is and as early as its orders allow."""
+    run.incumbent.offer(schedule, GIVEN)
+    try:
+        candidate = given_candidate(run.placer, schedule)
+    except InfeasibleError as error:
+        run.incumbent.fail(GIVEN, str(error))
+    else:
+        run.take(candidate, GIVEN)
 
 
 def find_first_schedules(run: Run, until: float) -> None:
