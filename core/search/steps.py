@@ -12,10 +12,10 @@ from parplan.schedule import Schedule
 from parplan.search.bounds import machine_bounds
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.exact import solver_for
+from parplan.search.given import given_candidate
 from parplan.search.graphs.from_problem import can_be_placed, make_task_graph
 from parplan.search.graphs.list_schedule import ListSchedules
 from parplan.search.graphs.schedules import graph_candidates
-from parplan.search.given import given_candidate
 from parplan.search.hand_made.baselines import Baseline, baseline_row, is_pipeline, recipes_of
 from parplan.search.hand_made.pinned_recipes import recipe_candidates
 from parplan.search.improving.bilevel import bilevel, can_assign
