@@ -7,7 +7,11 @@ from pathlib import Path
 
 from benchmarks.cases import Case
 
-FAMILIES: tuple[str, ...] = ("benchmarks.job_shops", "benchmarks.optimal_schedules")
+FAMILIES: tuple[str, ...] = (
+    "benchmarks.job_shops",
+    "benchmarks.optimal_schedules",
+    "benchmarks.dnn_partitioning",
+)
 """Modules of this suite's families; each has ``cases(data)``."""
 
 

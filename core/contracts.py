@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from parplan.rules import Rules
     from parplan.schedule import Schedule
     from parplan.simulation.criterion import ScenarioCriterion
+    from parplan.steady_state import Loading
     from parplan.workload import Workload
 
 
@@ -134,6 +135,14 @@ class Objective:
         """Return the scenarios and statistic if the value is one of replayed makespans.
 
         Then a search changes orders by it; no model is asked. By default None.
+        """
+        return None
+
+    def loading(self) -> Loading | None:
+        """Return how loads are counted if the value is that of the busiest engine or link.
+
+        Then a search divides operators among devices by loads, whatever the order in time, and
+        ``value`` is the busiest load per microbatch in seconds. By default None.
         """
         return None
 

@@ -154,7 +154,8 @@ class Cluster:
         Device groups that gang modes may use, by device name.
     transfer_engines
         Engines that a transfer holds at its source and at its target, e.g.
-        ``("send", "receive")``, or ``("compute", "compute")`` for blocking communication.
+        ``("send", "receive")``, or ``("compute", "compute")`` for blocking communication; at a
+        device without that engine (a host), it holds none.
     fifo
         Whether transfers from one device to another arrive in the order of their producers' ends
         (true for torch point-to-point).
@@ -191,9 +192,9 @@ class Cluster:
             for name in group:
                 if name not in self.device_index:
                     raise InputError(f"group {list(group)} names unknown device '{name}'")
-        for engine, device in ((e, d) for e in self.transfer_engines if e for d in self.devices):
-            if engine not in device.engines:
-                raise InputError(f"device '{device.name}' has no engine '{engine}' for transfers")
+        for engine in filter(None, self.transfer_engines):
+            if not any(engine in device.engines for device in self.devices):
+                raise InputError(f"there is no engine '{engine}' for transfers on any device")
 
     def _check_route(self, route: Route) -> None:
         subject = f"route from '{route.source}' to '{route.target}'"

@@ -23,6 +23,7 @@ OBJECTIVES = (
     "parplan.objectives.robustness:RobustMakespan",
     "parplan.objectives.peak_memory:PeakMemory",
     "parplan.objectives.stage_span:StageSpan",
+    "parplan.objectives.steady_state:SteadyState",
     "parplan.objectives.throughput:Throughput",
     "parplan.objectives.traffic:Traffic",
     "parplan.objectives.utilization:Utilization",

@@ -82,7 +82,7 @@ def test_every_route_leads_from_its_source_to_its_target(cluster: Cluster) -> No
         ),
         ({"links": (Link("a", "g0", "g7", 1.0),)}, "'a' ends at unknown device or switch 'g7'"),
         ({"groups": (("g0", "g7"),)}, "names unknown device 'g7'"),
-        ({"transfer_engines": ("fax", None)}, "device 'g0' has no engine 'fax'"),
+        ({"transfer_engines": ("fax", None)}, "no engine 'fax' for transfers on any device"),
         ({"routes": (Route("g0", "g7", ()),)}, "ends at unknown device 'g7'"),
         ({"routes": (Route("g0", "g1", ("q",)),)}, "crosses unknown link 'q'"),
         ({"routes": (Route("g1", "g0", ("l",)),)}, "link 'l' does not start at 'g1'"),

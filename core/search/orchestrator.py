@@ -24,6 +24,7 @@ from parplan.search.outcome import make_plan, why_no_plan
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
+from parplan.search.steady_state import divide
 
 Rows = dict[tuple[str, str], dict[str, Any]]
 """A row of figures of each hand-made schedule, by its title and split."""
@@ -116,13 +117,17 @@ def search(
         run = Run(placer, registry, options, incumbent, deadline)
         if given is not None:
             steps.start_from(run, given)
-        _start(run, engine)
-        _stand_beside(run, hand_made, rows)
-        _narrow(run)
-        if engine.exact:
-            _solve(run, engine)
+        loading = rules.objectives[0].loading()
+        if loading is not None:
+            divide(run, loading)
         else:
-            _improve(run)
+            _start(run, engine)
+            _stand_beside(run, hand_made, rows)
+            _narrow(run)
+            if engine.exact:
+                _solve(run, engine)
+            else:
+                _improve(run)
     except KeyboardInterrupt:
         interrupted = True
     if incumbent.schedule is None:

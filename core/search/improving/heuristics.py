@@ -47,6 +47,15 @@ def best_in_any_way(
     return least_savings(placer, placement, partial(evaluate, placer, placement, rules))
 
 
+def scheduled_somehow(placer: Placer, placement: Placement) -> Candidate | None:
+    """Return a short schedule of a placement by the first rules that fit, else one after another.
+
+    None if nothing fits.
+    """
+    found = best_in_any_way(placer, placement, rule_portfolio()[:FEW_RULES], Enough(deadline=0.0))
+    return _serial(placer, placement) if found is None else found
+
+
 def first_candidates(
     placer: Placer, deadline: float, target: int = 0
 ) -> Iterator[tuple[str, Candidate]]:

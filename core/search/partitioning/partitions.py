@@ -1,0 +1,108 @@
+"""Good partitions of a problem: splits of its order, then rounds of annealing from the best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+
+from attrs import frozen
+
+from parplan.interrupts import held_interrupts
+from parplan.search.partitioning.annealing import annealed, load_of
+from parplan.search.partitioning.instance import Instance
+from parplan.search.scheduling.tables import Whole
+
+ROUND_S = 10.0
+"""Seconds of a round: long enough to cool down, short enough to share what was found."""
+
+WARM = 0.1
+"""Heat of a run that goes on from what others found."""
+
+EQUAL = 1e-9
+"""Loads this close, relatively, are equal."""
+
+
+@frozen(eq=False)
+class Task:
+    """One run of a round, for any process."""
+
+    instance: Instance
+    start: Whole
+    seconds: float
+    seed: int
+    contiguous: bool
+    target: float
+    heat: float
+
+    def run(self) -> tuple[float, Whole]:
+        """Return the load that annealing reaches, and its partition."""
+        found = annealed(
+            self.instance,
+            self.start,
+            self.seconds,
+            self.seed,
+            contiguous=self.contiguous,
+            target=self.target,
+            heat=self.heat,
+        )
+        return found.load, found.device_of
+
+
+def partitions(
+    instance: Instance,
+    starts: list[Whole],
+    executor: Executor | None,
+    workers: int,
+    until: float,
+    seed: int,
+    *,
+    contiguous: bool = False,
+    target: float = 0.0,
+) -> Iterator[Whole]:
+    """Yield better and better partitions until an instant, or until one meets the target.
+
+    Parameters
+    ----------
+    starts
+        Partitions to start from, at least one; contiguous, if the result must be.
+    executor
+        Where runs go; None runs them here, one after the other.
+    workers
+        Runs at the same time.
+    until
+        On ``time.monotonic``'s clock.
+    target
+        A load in ticks per microbatch that ends the search.
+    """
+    ranked = sorted(
+        ((load_of(instance, start, contiguous=contiguous), i) for i, start in enumerate(starts))
+    )
+    crew = [(load, starts[i]) for load, i in ranked]
+    best, turn = float("inf"), 0
+    if crew[0][0] < best:
+        best = crew[0][0]
+        yield crew[0][1]
+    while best > target * (1 + EQUAL) and (left := until - time.monotonic()) > 0.05:
+        share = left if executor is not None else left / workers
+        seconds = min(ROUND_S, share) if share < 1.5 * ROUND_S else ROUND_S
+        tasks = []
+        for number in range(turn, turn + workers):
+            # Every other run begins anew from a start; the others go on from the best.
+            fresh = number % 2 == 0
+            start = starts[number // 2 % len(starts)] if fresh else crew[0][1]
+            heat = 1.0 if fresh else WARM
+            tasks.append(Task(instance, start, seconds, seed + number, contiguous, target, heat))
+        turn += workers
+        crew = sorted([*crew[:1], *_done(tasks, executor)], key=lambda row: row[0])
+        if crew[0][0] < best * (1 - EQUAL):
+            best = crew[0][0]
+            yield crew[0][1]
+
+
+def _done(tasks: list[Task], executor: Executor | None) -> list[tuple[float, Whole]]:
+    if executor is None:
+        return [task.run() for task in tasks]
+    with held_interrupts():  # the first submissions fork the workers
+        futures = [executor.submit(task.run) for task in tasks]
+    return [future.result() for future in futures]
