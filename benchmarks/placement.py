@@ -11,6 +11,7 @@ FAMILIES: tuple[str, ...] = (
     "benchmarks.job_shops",
     "benchmarks.optimal_schedules",
     "benchmarks.dnn_partitioning",
+    "benchmarks.multimodal",
 )
 """Modules of this suite's families; each has ``cases(data)``."""
 
