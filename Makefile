@@ -18,6 +18,7 @@ OUT ?= out
 SPEC ?= examples/specs/llama-3-8b-h100-a100.yaml
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+SUITES ?= spine pipelines placement
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -58,8 +59,10 @@ smoke: $(DIST)/.built
 
 benchmarks-short: $(VENV)/.dev
 	mkdir -p "$(OUT)"
-	$(BIN)/python -m benchmarks spine --short --json "$(OUT)/spine.json" --plans "$(OUT)/plans" \
-	  $(if $(PARPLAN_DATA),--data "$(PARPLAN_DATA)")
+	set -e; for suite in $(SUITES); do \
+	  $(BIN)/python -m benchmarks $$suite --short --json "$(OUT)/$$suite.json" --plans "$(OUT)/plans" \
+	    $(if $(PARPLAN_DATA),--data "$(PARPLAN_DATA)"); \
+	done
 
 clean:
 	rm -rf "$(VENV)" "$(BUILD)" "$(DIST)" "$(OUT)" *.egg-info
