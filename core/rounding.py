@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from attrs import frozen
+from attrs import field, frozen
 
 from parplan.graph import Repeat
-from parplan.problem import STEP, Problem
+from parplan.problem import STEP, Alternative, Problem
 from parplan.ticks import choose_tick, ticks_up
 
 
@@ -40,7 +40,8 @@ def fitting_tick(problem: Problem) -> float:
     The ``tick_s`` of ``problem`` is not looked at.
     """
     durations = set(all_seconds(problem))
-    return choose_tick(durations, least_makespan_s(problem), _path_length(problem, durations))
+    least = least_makespan_s(problem)
+    return choose_tick(durations, least, _path_length(problem, durations, least))
 
 
 def rounding_report(problem: Problem) -> Rounding:
@@ -52,7 +53,9 @@ def rounding_report(problem: Problem) -> Rounding:
     # Rounding noise of the division itself is no rounding up.
     exact = largest <= 2e-6 * tick
     least = least_makespan_s(problem)
-    part = 0.0 if exact or least == 0 else largest * _path_length(problem, durations) / least
+    part = 0.0
+    if not exact and least > 0:
+        part = largest * _path_length(problem, durations, least) / least
     return Rounding(tick, exact, 0.0 if exact else largest, part)
 
 
@@ -73,6 +76,31 @@ def _distinct_operators(problem: Problem) -> Iterator[int]:
             yield index
 
 
+@frozen(eq=False)
+class _DistinctAlternatives:
+    """One alternative of those that take equally long, found once for operators that share them."""
+
+    problem: Problem
+    _found: dict[int, tuple[Alternative, ...]] = field(factory=dict, init=False)
+
+    def of(self, operator: int) -> tuple[Alternative, ...]:
+        """Return alternatives of an operator that between them have every duration."""
+        alternatives = self.problem.alternatives[operator]
+        if any(mode.ring_steps for mode in self.problem.graph.operators[operator].modes):
+            return alternatives  # these depend on routes
+        if id(alternatives) not in self._found:
+            devices = self.problem.cluster.devices
+            distinct: dict[object, Alternative] = {}
+            for alternative in alternatives:
+                alike = frozenset(
+                    (devices[d].kind, *sorted(devices[d].slowdown.items()))
+                    for d in alternative.devices
+                )
+                distinct.setdefault((alternative.mode, alike), alternative)
+            self._found[id(alternatives)] = tuple(distinct.values())
+        return self._found[id(alternatives)]
+
+
 def _one_microbatch_per_scale(problem: Problem) -> list[int]:
     """Return microbatches that between them have every scale, with -1 for once per step."""
     found = {scale: m for m, scale in enumerate(problem.workload.scales)}
@@ -81,8 +109,9 @@ def _one_microbatch_per_scale(problem: Problem) -> list[int]:
 
 def _task_seconds(problem: Problem) -> Iterator[float]:
     microbatches = _one_microbatch_per_scale(problem)
+    distinct = _DistinctAlternatives(problem)
     for index in _distinct_operators(problem):
-        for alternative in problem.alternatives[index]:
+        for alternative in distinct.of(index):
             for microbatch in microbatches:
                 yield problem.seconds(index, alternative, microbatch)
 
@@ -130,11 +159,12 @@ def least_makespan_s(problem: Problem) -> float:
     longest = max(workload.scales, default=1.0)
     fastest: dict[tuple[int, ...], float] = {}
     ends = [0.0] * len(graph.operators)
+    distinct = _DistinctAlternatives(problem)
     for index in graph.topological_order:
         operator = graph.operators[index]
         key = tuple(id(mode) for mode in operator.modes)
         if key not in fastest:
-            fastest[key] = min(problem.seconds(index, a, -1) for a in problem.alternatives[index])
+            fastest[key] = min(problem.seconds(index, a, -1) for a in distinct.of(index))
         # One microbatch of the largest scale runs through all operators of the step.
         scale = longest if operator.repeat is Repeat.MICROBATCH else 1.0
         start = max((ends[p] for p in graph.digraph.predecessors(index)), default=0.0)
@@ -142,19 +172,18 @@ def least_makespan_s(problem: Problem) -> float:
     return max(ends)
 
 
-def _path_length(problem: Problem, durations: Iterable[float]) -> int:
+def _path_length(problem: Problem, durations: Iterable[float], least: float) -> int:
     """Return the most roundings that can add up on a path, relative to the least makespan.
 
     Each task and each transfer (its time, and its latency) is rounded once. A path within a
     makespan T has at most T / d of them if none is shorter than d, so the error relative to T is
-    that of a path of the least makespan.
+    that of a path of the least makespan, ``least``.
     """
     devices = len(problem.cluster.devices)
     most = problem.task_count + 2 * len(problem.graph.tensors) * problem.workload.microbatches * (
         devices - 1
     )
     shortest = min((d for d in durations if d > 0), default=0.0)
-    least = least_makespan_s(problem)
     if shortest == 0 or least == 0:
         return max(most, 1)
     return max(1, min(most, math.ceil(least / shortest)))

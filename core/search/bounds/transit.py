@@ -75,8 +75,12 @@ class Transit:
         sizes: tuple[int | None, ...],
         fits: tuple[tuple[str, ...], tuple[tuple[bool, str], ...]] | None,
     ) -> Array:
-        result = np.full((len(before), len(after)), np.inf)
         targets = self._members(after)
+        if fits is None and len(sizes) == 1 and sizes[0] is not None and targets.shape[1] == 1:
+            between = self._between(sizes[0])
+            nearest = between[self._members(before)].min(axis=1)
+            return np.ascontiguousarray(nearest[:, targets[:, 0]])
+        result = np.full((len(before), len(after)), np.inf)
         sources, modes = self._members(before), np.array([a.mode for a in before])
         for mode, size in enumerate(sizes):
             rows = np.flatnonzero(modes == mode)
