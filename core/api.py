@@ -197,15 +197,29 @@ def show(plan: Plan, *, registry: Registry | None = None, colour: bool = False) 
 
 
 def explain(
-    source: Plan | str | Path, *, plugins: Plugins = (), registry: Registry | None = None
+    source: Plan | str | Path,
+    *,
+    what_if: Sequence[str] | None = (),
+    seconds: float = 3.0,
+    plugins: Plugins = (),
+    registry: Registry | None = None,
 ) -> Explanation:
-    """Return the critical path of a plan or plan file, and what each of its steps waits for.
+    """Return the critical path of a plan or plan file, and what changes would give.
+
+    Parameters
+    ----------
+    what_if
+        Changes of the problem, as ``parplan.explaining.changes`` writes them, e.g.
+        ``"memory=gpu0:1 GiB"``; None: those of the resources that bind most.
+    seconds
+        Time limit of the search for each of them.
 
     Raises
     ------
     InputError
-        If the plan breaks its rules.
+        If the plan breaks its rules, or a change means nothing.
     """
+    from parplan.explaining.changes import read_change
     from parplan.explaining.explanation import explain_plan
     from parplan.figures import require_whole
     from parplan.plan_file import load_plan
@@ -213,7 +227,18 @@ def explain(
     known = load_registry(plugins) if registry is None else registry
     given = source if isinstance(source, Plan) else load_plan(Path(source))
     require_whole(given)
-    return explain_plan(given, make_rules(given.problem, known))
+    rules = make_rules(given.problem, known)
+    changes = tuple(read_change(text) for text in what_if or ())
+    found = explain_plan(given, rules)
+    if what_if is not None and not changes:
+        return found
+    from parplan.explaining.suggestions import suggested
+    from parplan.explaining.what_if import what_if as answered  # loads the search
+
+    if what_if is None:
+        changes = suggested(given.schedule, rules, found.shares)
+    options = SearchOptions(time_limit_s=seconds)
+    return attrs.evolve(found, what_ifs=answered(given, changes, known, options))
 
 
 def simulate(

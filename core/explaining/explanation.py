@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import attrs
 from attrs import frozen
 
 from parplan.explaining.critical_path import Step, critical_path
 from parplan.explaining.shares import Share, kinds, shares
 from parplan.plans import Plan
 from parplan.rules import Rules
+
+if TYPE_CHECKING:
+    from parplan.explaining.what_if import WhatIf
 
 
 @frozen(eq=False)
@@ -23,11 +27,14 @@ class Explanation:
         Of the plan's first objective.
     steps
         The critical path, first to last; its length is the makespan.
+    what_ifs
+        What changes of the problem would give, as far as asked for.
     """
 
     plan: Plan
     unit: str
     steps: tuple[Step, ...]
+    what_ifs: tuple[WhatIf, ...] = ()
 
     @cached_property
     def shares(self) -> tuple[Share, ...]:
@@ -52,6 +59,7 @@ class Explanation:
             "critical_path": [self._step(step) for step in self.steps],
             "shares": [self._share(share) for share in self.shares],
             "kinds": {share.what: share.part for share in self.kinds},
+            "what_if": [attrs.asdict(answer) for answer in self.what_ifs],
         }
 
     def _step(self, step: Step) -> dict[str, Any]:

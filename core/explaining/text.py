@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from parplan.explaining.causes import Cause, Reason
 from parplan.explaining.critical_path import Step
@@ -11,7 +12,10 @@ from parplan.explaining.explanation import Explanation
 from parplan.explaining.shares import Share, Use
 from parplan.figures import Table, bound_sentence
 from parplan.terminal import render, shown
-from parplan.text import percent_text, plain, seconds_text
+from parplan.text import percent_text, plain, seconds_text, value_text
+
+if TYPE_CHECKING:
+    from parplan.explaining.what_if import WhatIf
 
 SHOWN = 40
 """Rows of the critical path that are listed at most; the JSON has them all."""
@@ -44,6 +48,13 @@ USES = {
 }
 
 
+VERDICTS = {
+    "within the gap": "within the gap: a plan as good may exist without the change",
+    "nothing": "proven to give nothing",
+    "not found": "nothing found, and nothing excluded",
+}
+
+
 def explanation_text(explanation: Explanation, *, colour: bool = False) -> str:
     """Return the critical path, what it consists of, and the bound of a plan."""
     head = [
@@ -51,7 +62,12 @@ def explanation_text(explanation: Explanation, *, colour: bool = False) -> str:
         f"{plain(summary_sentence(explanation.shares))}\n",
         f"{plain(bound_sentence(explanation.plan, explanation.unit))}\n",
     ]
-    tables = [path_table(explanation), share_table(explanation), kind_table(explanation)]
+    tables = [
+        path_table(explanation),
+        share_table(explanation),
+        kind_table(explanation),
+        what_if_table(explanation),
+    ]
     return render([*head, *(shown(table) for table in tables if table.rows)], colour=colour)
 
 
@@ -101,6 +117,39 @@ def kind_table(explanation: Explanation) -> Table:
     """Return the critical path by kind of work."""
     names = [share.what for share in explanation.kinds]
     return _table(explanation, "Kinds of work on it", names, explanation.kinds)
+
+
+def what_if_table(explanation: Explanation) -> Table:
+    """Return what changes would give."""
+    unit = explanation.unit
+
+    def shown_value(value: float | None) -> str:
+        return "-" if value is None else value_text(value, unit)
+
+    rows = [
+        (
+            answer.change,
+            shown_value(answer.value),
+            shown_value(answer.bound),
+            shown_value(answer.gain) if answer.possible is not None else "-",
+            shown_value(answer.possible),
+            verdict_text(answer, unit),
+        )
+        for answer in explanation.what_ifs
+    ]
+    columns = ("change", "value", "bound", "gain", "at most", "how sure")
+    return Table("What if", columns, rows, 1, 1)
+
+
+def verdict_text(answer: WhatIf, unit: str) -> str:
+    """Return how sure the gain of a change is."""
+    if answer.verdict == "proven":
+        return f"proven: {value_text(answer.sure, unit)} of it no plan can gain without the change"
+    if answer.verdict == "other work":
+        assert answer.value is not None  # there is a plan
+        each = value_text(answer.value / answer.microbatches, unit)
+        return f"{each} for each microbatch"
+    return answer.reason or VERDICTS[answer.verdict.value]
 
 
 def _table(
