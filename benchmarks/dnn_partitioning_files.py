@@ -28,8 +28,12 @@ BANDWIDTH = 1e9
 MS = 1e-3
 
 
-def read_workload(path: Path, objective: Rule) -> Problem:
-    """Return the problem that a file of ``throughput-inputs`` or ``latency-inputs`` states."""
+def read_workload(path: Path, objective: Rule, *, contiguous: bool = False) -> Problem:
+    """Return the problem that a file of ``throughput-inputs`` or ``latency-inputs`` states.
+
+    With ``contiguous`` each device runs what lies between two cuts, of the forward pass and of the
+    backward pass.
+    """
     given = json.loads(path.read_text(encoding="utf-8"))
     name = path.stem
     return Problem(
@@ -37,7 +41,11 @@ def read_workload(path: Path, objective: Rule) -> Problem:
         _graph(name, given),
         _cluster(name, given),
         Workload(),
-        (Rule("devices"), Rule("memory"), Rule("placement", _placement(given))),
+        (
+            Rule("devices"),
+            Rule("memory"),
+            Rule("placement", {**_placement(given), "contiguous": contiguous}),
+        ),
         (objective,),
         tick_s=TICK_S,
     )

@@ -9,10 +9,14 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from parplan.contracts import Constraint
-from parplan.declarations import Apart, Declaration, Forbidden, Order, Together
+from parplan.declarations import Apart, Contiguous, Declaration, Forbidden, Order, Together
 from parplan.errors import InputError
+from parplan.graph import Kind, Repeat
 from parplan.patterns import all_matching, matching_devices, matching_operators
 from parplan.problem import Problem
+
+FORWARD = (Kind.FORWARD, Kind.COLLECTIVE, Kind.OTHER)
+BACKWARD = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
 
 
 @frozen
@@ -58,6 +62,9 @@ class Placement(Constraint):
     order
         Lists of operators that run one after the other, for each microbatch; where a pattern means
         several, all of them run before those of the next.
+    contiguous
+        Whether devices can stand in a row in which no tensor goes back, within the forward pass
+        and (in a row of its own) within the backward pass: each runs what lies between two cuts.
     """
 
     name: ClassVar[str] = "placement"
@@ -70,6 +77,7 @@ class Placement(Constraint):
     same_mode: tuple[tuple[str, ...], ...] = ()
     apart: tuple[tuple[str, ...], ...] = ()
     order: tuple[tuple[str, ...], ...] = ()
+    contiguous: bool = False
 
     def declare(self, problem: Problem) -> Iterable[Declaration]:
         """Yield what the options say, operator by operator."""
@@ -88,6 +96,8 @@ class Placement(Constraint):
         for members in self._members(problem, "apart", self.apart):
             yield Apart(members)
         yield from self._orders(problem)
+        if self.contiguous:
+            yield from _passes(problem)
 
     def _mode_bans(self, problem: Problem) -> Iterator[Forbidden]:
         index = problem.graph.operator_index
@@ -125,6 +135,19 @@ class Placement(Constraint):
                 for a in first:
                     for b in last:
                         yield Order((a, b))
+
+
+def _passes(problem: Problem) -> Iterator[Contiguous]:
+    """Yield the operators of each pass; what works once per step stands between steps."""
+    graph = problem.graph
+    for kinds in (FORWARD, BACKWARD):
+        names = [
+            operator.name
+            for operator in graph.operators
+            if operator.kind in kinds and operator.repeat is Repeat.MICROBATCH
+        ]
+        if len(names) > 1:
+            yield Contiguous(names)
 
 
 def _bans(

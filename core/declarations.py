@@ -200,10 +200,23 @@ class Apart:
 
 
 @frozen
+class Contiguous:
+    """Devices can stand in a row in which no tensor between two of these operators goes back.
+
+    So what a device runs of them is all that lies between two cuts of the graph (a difference of
+    two sets that are closed under predecessors), and nothing has to come back to it. Each placement
+    group has a row of its own. An operator on several devices counts for each of them, except
+    between operators on the same devices.
+    """
+
+    operators: tuple[str, ...] = field(converter=_names)
+
+
+@frozen
 class Order:
     """These operators run one after the other, for each microbatch."""
 
     operators: tuple[str, ...] = field(converter=_names)
 
 
-Declaration = Resource | TimeLag | Forbidden | Together | Apart | Order
+Declaration = Resource | TimeLag | Forbidden | Together | Apart | Contiguous | Order

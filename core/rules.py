@@ -12,6 +12,7 @@ from attrs import frozen
 from parplan.contracts import Constraint, Objective
 from parplan.declarations import (
     Apart,
+    Contiguous,
     Declaration,
     Forbidden,
     Moving,
@@ -260,7 +261,7 @@ def _check_names(problem: Problem, what: object, entry: Registered[object]) -> N
         check("device", [what.device], cluster.device_index)
         if what.group is not None and not 0 <= what.group < problem.workload.group_count:
             fail(f"declares unknown placement group {what.group} in {what}")
-    elif isinstance(what, Together | Apart | Order):
+    elif isinstance(what, Together | Apart | Contiguous | Order):
         check("operator", what.operators, operators)
     else:
         fail(f"declared {what!r}, which is no declaration; see parplan.declarations")

@@ -103,9 +103,9 @@ def _of_transfers(schedule: Schedule) -> Iterator[tuple[int, Place, bool, int]]:
     for row in range(len(moved)):
         timing = schedule.transfer_timing(row)
         source, target = int(moved.source[row]), int(moved.target[row])
-        if sends in cluster.devices[source].engines:
+        if sends is not None and sends in cluster.devices[source].engines:
             yield row, Place(source, sends), True, timing.occupied
-        if receives in cluster.devices[target].engines:
+        if receives is not None and receives in cluster.devices[target].engines:
             yield row, Place(target, receives), False, timing.occupied
         for hold in timing.holds:
             starts_here = cluster.links[hold.link].source == cluster.devices[source].name

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import networkx as nx
 import numpy as np
 
 from parplan.checking.columns import Whole
 from parplan.checking.facts import Facts, run_name
 from parplan.contracts import Violation
-from parplan.declarations import Apart, Forbidden, Together
+from parplan.declarations import Apart, Contiguous, Forbidden, Together
 from parplan.graph import Mode, Repeat
 from parplan.problem import STEP, Alternative, Problem
 from parplan.rules import Rules
@@ -103,6 +104,8 @@ def placement(facts: Facts, rules: Rules) -> Iterator[Violation]:
         yield from _together(facts, rule, together)
     for rule, apart in rules.of(Apart):
         yield from _apart(facts, rule, apart)
+    for rule, contiguous in rules.of(Contiguous):
+        yield from _contiguous(facts, rule, contiguous)
 
 
 def _impossible_choices(facts: Facts) -> Iterator[Violation]:
@@ -250,3 +253,25 @@ def _apart(facts: Facts, rule: str, declared: Apart) -> Iterator[Violation]:
                     text = f"{a} and {b} must not share a device{where}"
                     yield Violation(rule, facts.problem.cluster.devices[device].name, text)
                 tenant.setdefault(device, row)
+
+
+def _contiguous(facts: Facts, rule: str, declared: Contiguous) -> Iterator[Violation]:
+    """Yield a circle of devices for each placement group in which data goes round."""
+    graph, devices = facts.problem.graph, facts.problem.cluster.devices
+    named = set(declared.operators)
+    for where, rows in _leaders(facts, declared.operators):
+        home = {}
+        for row in rows:
+            operator, chosen = facts.choices[int(facts.choice[row])]
+            home[graph.operators[operator].name] = chosen.devices
+        flow: nx.DiGraph[int] = nx.DiGraph()
+        for tensor in graph.tensors:
+            for reader in named.intersection(tensor.consumers) & home.keys():
+                source, target = home.get(tensor.producer, home[reader]), home[reader]
+                if source != target:
+                    flow.add_edges_from((a, b) for a in source for b in target if a != b)
+        if not nx.is_directed_acyclic_graph(flow):
+            circle = [devices[a].name for a, _ in nx.find_cycle(flow)]
+            shown = " -> ".join([*circle, circle[0]])
+            text = f"tensors of contiguous operators go round: {shown}{where}"
+            yield Violation(rule, circle[0], text)

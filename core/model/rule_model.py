@@ -7,11 +7,12 @@ from typing import Any
 import pyomo.environ as pyo
 
 from parplan.contracts import Constraint, Objective
-from parplan.declarations import Apart, TimeLag, Together
+from parplan.declarations import Apart, Contiguous, TimeLag, Together
 from parplan.errors import ParplanError, PluginError
 from parplan.model.blocks import Definition, RuleBlock
 from parplan.model.choices import Assignment, Choices
 from parplan.model.clock import Clock
+from parplan.model.contiguity import line_up
 from parplan.model.tasks import durations
 from parplan.model.transfers import Transport
 from parplan.problem import Problem
@@ -41,6 +42,8 @@ class RuleModel:
             self.choices.tie(rule, self.block(rule), together)
         for rule, apart in rules.of(Apart):
             self.choices.part(rule, self.block(rule), apart)
+        for rule, contiguous in rules.of(Contiguous):
+            line_up(self.choices, self.block(rule), contiguous)
 
     def block(self, rule: str) -> RuleBlock:
         """Return the Block of a rule, made on the first call."""

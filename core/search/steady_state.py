@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 
-import numpy as np
-
 from parplan.search.improving.heuristics import first_candidates, scheduled_somehow
 from parplan.search.objective_bounds import first_bounds
 from parplan.search.partitioning.instance import Instance, make_instance
 from parplan.search.partitioning.partitions import partitions
-from parplan.search.partitioning.starts import even_split
+from parplan.search.partitioning.starts import starting_partitions
 from parplan.search.run import Run
 from parplan.steady_state import Loading
+
+STARTING_SHARE = 0.1
+"""Part of the time limit in which lines of items are cut, at most."""
 
 
 def divide(run: Run, loading: Loading) -> None:
@@ -26,18 +27,18 @@ def divide(run: Run, loading: Loading) -> None:
     with run.contained("partition", optional=True):
         instance = make_instance(run.placer, loading)
         if instance is not None:
-            _search_partitions(run, instance, run.deadline)
+            _search_partitions(run, instance)
     if run.incumbent.schedule is None:
         with run.contained("first schedules"):
             for name, candidate in first_candidates(run.placer, run.deadline):
                 run.take(candidate, name)
 
 
-def _search_partitions(run: Run, instance: Instance, until: float) -> None:
+def _search_partitions(run: Run, instance: Instance) -> None:
     """Take better and better partitions."""
     options, bound = run.options, run.incumbent.bound
     least = 0.0 if bound is None else bound.value / run.problem.tick_s
-    starts = [even_split(instance, np.arange(len(instance.bytes)))]
+    starts = starting_partitions(instance, run.part_of_limit(STARTING_SHARE), options.seed)
 
     def work(crew: Executor | None) -> None:
         for found in partitions(
@@ -45,7 +46,7 @@ def _search_partitions(run: Run, instance: Instance, until: float) -> None:
             starts,
             crew,
             options.workers,
-            until,
+            run.deadline,
             options.seed,
             target=least / (1 - options.gap),
         ):

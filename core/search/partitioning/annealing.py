@@ -32,10 +32,10 @@ class Found:
     moves: int
 
 
-def load_of(instance: Instance, device_of: Whole, *, contiguous: bool = False) -> float:
+def load_of(instance: Instance, device_of: Whole) -> float:
     """Return the busiest load of a partition in ticks per microbatch; infinite if it cannot be."""
     state = make_state(instance, device_of)
-    if excess(instance, state) > 0 or (contiguous and not is_contiguous(state)):
+    if excess(instance, state) > 0 or (instance.contiguous and not is_contiguous(state)):
         return float("inf")
     return float(state.load[busiest(state)])
 
@@ -46,7 +46,6 @@ def annealed(
     seconds: float,
     seed: int,
     *,
-    contiguous: bool = False,
     target: float = 0.0,
     heat: float = 1.0,
 ) -> Found:
@@ -55,7 +54,7 @@ def annealed(
     Parameters
     ----------
     start
-        Contiguous, if the result must be; it may exceed memory.
+        Contiguous, where the instance says so; it may exceed memory.
     seconds
         How long; the temperature falls geometrically over this time.
     target
@@ -64,10 +63,10 @@ def annealed(
         Factor on the first temperature: 1 from a rough start, less to go on from a good one.
     """
     state, edits, dice = make_state(instance, start), make_edits(instance), make_dice(seed)
-    best, least = start.copy(), load_of(instance, start, contiguous=contiguous)
+    best, least = start.copy(), load_of(instance, start)
     scale = float(energy(instance, state))
     # Compiling, which the first call does, is none of the seconds.
-    anneal(instance, state, edits, best, least, contiguous, dice, np.int64(0), scale, scale)
+    anneal(instance, state, edits, best, least, dice, np.int64(0), scale, scale)
     begun = now = time.monotonic()
     moves, rate = 0, 0.0
     while least > target and scale > 0 and now < begun + seconds:
@@ -83,7 +82,6 @@ def annealed(
                 edits,
                 best,
                 least,
-                contiguous,
                 dice,
                 np.int64(count),
                 scale * hot,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from parplan.compiling import compiled
-from parplan.search.partitioning.instance import BACKWARD, Instance
+from parplan.search.partitioning.instance import Instance
 from parplan.search.partitioning.kernel import busiest, excess, is_contiguous, move, refresh
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.moves import draw, draw_real
@@ -71,7 +71,6 @@ def anneal(
     edits: Any,
     best: Any,
     least: Any,
-    contiguous: Any,
     dice: Any,
     moves: Any,
     hot: Any,
@@ -92,7 +91,7 @@ def anneal(
         _step(instance, state, edits, items, dice)
         if edits.used[0] == 0:
             continue
-        if not contiguous or is_contiguous(state):
+        if not instance.contiguous or is_contiguous(state):
             then = energy(instance, state)
             if then <= now or draw_real(dice) < np.exp((now - then) / temperature):
                 now = then
@@ -172,8 +171,8 @@ def _gather(
 ) -> Any:
     """Move an item with up to ``most`` of its device that arcs lead to, one after another.
 
-    ``side`` 1 takes those that lie behind it (backward passes the other way round), 0 those before
-    it, and -1 both.
+    ``side`` 1 takes those that lie behind it (where data goes back, before it), 0 those before it,
+    and -1 both.
     """
     before = state.device_of[item]
     edits.used[1] += 1
@@ -188,7 +187,7 @@ def _gather(
             a = instance.arcs[at]
             is_tail = instance.arc_tail[a] == here
             other = instance.arc_head[a] if is_tail else instance.arc_tail[a]
-            behind = is_tail != (instance.arc_pass[a] == BACKWARD)
+            behind = is_tail != instance.goes_back[instance.arc_flow[a]]
             if edits.stamp[other] == stamp or state.device_of[other] != before:
                 continue
             if side >= 0 and behind != (side == 1):

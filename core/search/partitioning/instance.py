@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from parplan.declarations import Contiguous
 from parplan.graph import Kind
 from parplan.problem import Problem
+from parplan.rules import Rules
 from parplan.search.placing.placement import Placer
 from parplan.search.scheduling.tables import Real, Whole
 from parplan.steady_state import Loading, Place, capacity_of
@@ -23,8 +25,7 @@ Mask = NDArray[np.bool_]
 UNREACHED = np.inf
 """Rate of a pair of devices without a route."""
 
-FORWARD, BACKWARD = 0, 1
-"""Passes: data flows on within each of the two."""
+BACKWARD = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
 
 
 class Instance(NamedTuple):
@@ -56,10 +57,14 @@ class Instance(NamedTuple):
         Whether that place is loaded by the longest transfer of a tensor alone.
     places
         Number of places: engines first, device by device, then links.
-    arc_tail, arc_head, arc_pass
-        Pairs of items of which one reads what the other makes, forward or backward.
+    arc_tail, arc_head, arc_flow
+        Pairs of items of which one reads what the other makes, and in which flow of data.
     arc_first, arcs
         The arcs of each item, in the form of ``touching``.
+    goes_back
+        Whether a flow leads the other way round: that of a backward pass.
+    contiguous
+        Whether devices must stand in a row in which no arc goes back, one row for each flow.
     """
 
     work: Real
@@ -78,9 +83,11 @@ class Instance(NamedTuple):
     places: int
     arc_tail: Whole
     arc_head: Whole
-    arc_pass: Whole
+    arc_flow: Whole
     arc_first: Whole
     arcs: Whole
+    goes_back: Mask
+    contiguous: bool
 
 
 def make_instance(placer: Placer, loading: Loading) -> Instance | None:
@@ -98,7 +105,8 @@ def make_instance(placer: Placer, loading: Loading) -> Instance | None:
     for t, (maker, row) in enumerate(zip(makers, readers, strict=True)):
         for item in (maker, *row):
             touched[item].append(t)
-    arcs = sorted(set(_arcs(placer)))
+    flows = _flows(placer.rules)
+    arcs = sorted(set(_arcs(placer, flows)))
     at: list[list[int]] = [[] for _ in placer.blocks.members]
     for a, (tail, head, _) in enumerate(arcs):
         at[tail].append(a)
@@ -126,9 +134,11 @@ def make_instance(placer: Placer, loading: Loading) -> Instance | None:
         places=len(problem.cluster.devices) * len(engines) + len(problem.cluster.links),
         arc_tail=columns[:, 0].copy(),
         arc_head=columns[:, 1].copy(),
-        arc_pass=columns[:, 2].copy(),
+        arc_flow=columns[:, 2].copy(),
         arc_first=arc_first,
         arcs=arc,
+        goes_back=np.array([_goes_back(problem, flow) for flow in flows], dtype=np.bool_),
+        contiguous=bool(placer.rules.of(Contiguous)),
     )
 
 
@@ -193,21 +203,36 @@ def _tensors(placer: Placer) -> tuple[list[float], list[int], list[list[int]]]:
     return sizes, makers, readers
 
 
-def _arcs(placer: Placer) -> Iterator[tuple[int, int, int]]:
-    """Yield (item, item that reads from it, pass), where both ends are of one pass."""
+def _flows(rules: Rules) -> list[frozenset[str]]:
+    """Return the operators between which data flows on: those declared, else those of a pass."""
+    declared = rules.of(Contiguous)
+    if declared:
+        return [frozenset(what.operators) for _, what in declared]
+    operators = rules.problem.graph.operators
+    return [
+        frozenset(o.name for o in operators if (o.kind in BACKWARD) is backward)
+        for backward in (False, True)
+    ]
+
+
+def _goes_back(problem: Problem, flow: frozenset[str]) -> bool:
+    """Return whether a flow is of a backward pass."""
+    index, operators = problem.graph.operator_index, problem.graph.operators
+    backward = sum(operators[index[name]].kind in BACKWARD for name in flow)
+    return 2 * backward > len(flow)
+
+
+def _arcs(placer: Placer, flows: list[frozenset[str]]) -> Iterator[tuple[int, int, int]]:
+    """Yield (item, item that reads from it, flow), where both ends are of one flow."""
     graph, block_of = placer.problem.graph, placer.blocks.block_of
-    for producer, consumers in zip(graph.producers, graph.consumers, strict=True):
-        kind = pass_of(graph.operators[producer].kind)
-        for consumer in consumers:
-            one, two = block_of[producer], block_of[consumer]
-            if one != two and pass_of(graph.operators[consumer].kind) == kind:
-                yield one, two, kind
-
-
-def pass_of(kind: Kind) -> int:
-    """Return the pass of an operator: what is not backward counts as forward."""
-    backward = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
-    return BACKWARD if kind in backward else FORWARD
+    index = graph.operator_index
+    for number, flow in enumerate(flows):
+        inside = {index[name] for name in flow}
+        for producer, consumers in zip(graph.producers, graph.consumers, strict=True):
+            if producer in inside:
+                for consumer in inside.intersection(consumers):
+                    if block_of[producer] != block_of[consumer]:
+                        yield block_of[producer], block_of[consumer], number
 
 
 def _routes(problem: Problem, engines: list[str], loading: Loading) -> tuple[Whole, Real, Mask]:
@@ -247,7 +272,7 @@ def _held(
     times = [slow / cluster.links[k].bandwidth for k in links]
     whole = sum(times) if route.store_and_forward else max(times, default=0.0)
     for device, engine in zip((source, target), cluster.transfer_engines, strict=True):
-        if engine in cluster.devices[device].engines:
+        if engine is not None and engine in cluster.devices[device].engines:
             capacity = capacity_of(cluster, Place(device, engine))
             assert capacity is not None  # engines have one
             row = device * len(engines) + engines.index(engine)

@@ -25,7 +25,7 @@ class State(NamedTuple):
     readers_on
         Items that read ``[tensor, device]`` there.
     flow
-        Arcs from device to device, ``[pass, source, target]``.
+        Arcs from device to device, ``[flow, source, target]``.
     unreached
         One number: transfers that have no route.
     peak, waiting
@@ -50,7 +50,7 @@ def make_state(instance: Instance, device_of: Whole) -> State:
         load=np.zeros(instance.places),
         stored=np.zeros(devices),
         readers_on=np.zeros((len(instance.sizes), devices), dtype=np.int64),
-        flow=np.zeros((2, devices, devices), dtype=np.int64),
+        flow=np.zeros((len(instance.goes_back), devices, devices), dtype=np.int64),
         unreached=np.zeros(1, dtype=np.int64),
         peak=np.zeros(instance.places),
         waiting=np.zeros(devices, dtype=np.bool_),
@@ -80,7 +80,7 @@ def refresh(instance: Any, state: Any) -> Any:
     for a in range(len(instance.arc_tail)):
         tail = state.device_of[instance.arc_tail[a]]
         head = state.device_of[instance.arc_head[a]]
-        state.flow[instance.arc_pass[a], tail, head] += 1
+        state.flow[instance.arc_flow[a], tail, head] += 1
 
 
 @compiled
@@ -147,7 +147,7 @@ def move(instance: Any, state: Any, item: Any, device: Any) -> Any:
 def _count(instance: Any, state: Any, a: Any, sign: Any) -> Any:
     tail = state.device_of[instance.arc_tail[a]]
     head = state.device_of[instance.arc_head[a]]
-    state.flow[instance.arc_pass[a], tail, head] += sign
+    state.flow[instance.arc_flow[a], tail, head] += sign
 
 
 @compiled
@@ -173,9 +173,9 @@ def excess(instance: Any, state: Any) -> Any:
 
 @compiled
 def is_contiguous(state: Any) -> Any:
-    """Return whether the devices can stand in a row in which no tensor goes back, in each pass."""
+    """Return whether the devices can stand in a row in which no arc goes back, in each flow."""
     devices = len(state.stored)
-    for kind in range(len(state.flow)):
+    for flow in range(len(state.flow)):
         state.waiting[:] = True
         left, before = devices, devices + 1
         while 0 < left < before:
@@ -187,7 +187,7 @@ def is_contiguous(state: Any) -> Any:
                         if (
                             other != device
                             and state.waiting[other]
-                            and state.flow[kind, other, device] > 0
+                            and state.flow[flow, other, device] > 0
                         ):
                             free = False
                             break

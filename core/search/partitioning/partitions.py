@@ -25,13 +25,12 @@ EQUAL = 1e-9
 
 @frozen(eq=False)
 class Task:
-    """One run of a round, for any process."""
+    """One run of a round, for any process; ``until`` is on ``time.monotonic``'s clock."""
 
     instance: Instance
     start: Whole
-    seconds: float
+    until: float
     seed: int
-    contiguous: bool
     target: float
     heat: float
 
@@ -40,9 +39,8 @@ class Task:
         found = annealed(
             self.instance,
             self.start,
-            self.seconds,
+            self.until - time.monotonic(),
             self.seed,
-            contiguous=self.contiguous,
             target=self.target,
             heat=self.heat,
         )
@@ -57,7 +55,6 @@ def partitions(
     until: float,
     seed: int,
     *,
-    contiguous: bool = False,
     target: float = 0.0,
 ) -> Iterator[Whole]:
     """Yield better and better partitions until an instant, or until one meets the target.
@@ -65,7 +62,7 @@ def partitions(
     Parameters
     ----------
     starts
-        Partitions to start from, at least one; contiguous, if the result must be.
+        Partitions to start from, at least one; contiguous, where the instance says so.
     executor
         Where runs go; None runs them here, one after the other.
     workers
@@ -75,24 +72,24 @@ def partitions(
     target
         A load in ticks per microbatch that ends the search.
     """
-    ranked = sorted(
-        ((load_of(instance, start, contiguous=contiguous), i) for i, start in enumerate(starts))
-    )
+    ranked = sorted(((load_of(instance, start), i) for i, start in enumerate(starts)))
     crew = [(load, starts[i]) for load, i in ranked]
     best, turn = float("inf"), 0
+    annealed(instance, crew[0][1], 0.0, seed)  # compiles the code before workers are forked
     if crew[0][0] < best:
         best = crew[0][0]
         yield crew[0][1]
     while best > target * (1 + EQUAL) and (left := until - time.monotonic()) > 0.05:
-        share = left if executor is not None else left / workers
-        seconds = min(ROUND_S, share) if share < 1.5 * ROUND_S else ROUND_S
+        seconds = ROUND_S if left >= 1.5 * ROUND_S else left
+        begun = time.monotonic()
         tasks = []
         for number in range(turn, turn + workers):
             # Every other run begins anew from a start; the others go on from the best.
             fresh = number % 2 == 0
             start = starts[number // 2 % len(starts)] if fresh else crew[0][1]
             heat = 1.0 if fresh else WARM
-            tasks.append(Task(instance, start, seconds, seed + number, contiguous, target, heat))
+            done = 1.0 if executor is not None else (number + 1 - turn) / workers
+            tasks.append(Task(instance, start, begun + done * seconds, seed + number, target, heat))
         turn += workers
         crew = sorted([*crew[:1], *_done(tasks, executor)], key=lambda row: row[0])
         if crew[0][0] < best * (1 - EQUAL):

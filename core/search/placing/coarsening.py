@@ -14,6 +14,7 @@ from attrs import frozen
 
 from parplan.declarations import (
     Apart,
+    Contiguous,
     Forbidden,
     Held,
     Moving,
@@ -132,7 +133,9 @@ def coarsen(
     )
     # What a rule singles out is a part of its own and keeps its name: see named_operators.
     declared = tuple(
-        d for d in rules.declared if not isinstance(d.what, Forbidden | Together | Apart)
+        d
+        for d in rules.declared
+        if not isinstance(d.what, Forbidden | Together | Apart | Contiguous)
     )
     coarse_rules = attrs.evolve(rules, problem=coarse, declared=declared)
     return Coarse(problem, assignment, coarse, coarse_rules, chosen, members, tensor_of)
