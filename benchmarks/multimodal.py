@@ -2,11 +2,12 @@
 
 CLIP has two towers that meet in the loss, LLaVA a vision tower beside a table of tokens, T5 a
 decoder whose every layer reads the encoder's result, and Switch Transformers experts that stand
-side by side. The reference is the best hand-made schedule on the same graph under the same costs
-and rules: its blocks in topological order, cut into contiguous stages, on the best split that was
-found for each recipe (1F1B, zero bubble, interleaved and others). It has a time of its own, and the
-plan does not know what came of it. Nothing keeps a chain's stages waiting for what they do not
-read: a stage of the second tower starts as early as its order allows.
+side by side. T5 and Switch have copies of their embedding, as pipelines of them do. The reference
+is the best hand-made schedule on the same graph under the same costs and rules: its blocks in
+topological order, cut into contiguous stages, on the best split that was found for each recipe
+(1F1B, zero bubble, interleaved and others). It has a time of its own, and the plan does not know
+what came of it. Nothing keeps a chain's stages waiting for what they do not read: a stage of the
+second tower starts as early as its order allows.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ SETUPS = (
             **PCIE,
         },
         8,
-        {"microbatch": 16},
+        {"microbatch": 16, "tied": "replicas"},
     ),
     Setup(
         "switch-6",
@@ -121,7 +122,7 @@ SETUPS = (
             **PCIE,
         },
         8,
-        {"microbatch": 16, "experts": "branches"},
+        {"microbatch": 16, "tied": "replicas", "experts": "branches"},
     ),
 )
 

@@ -15,7 +15,7 @@ between them and the optimizer follow from that by the rules of reverse-mode dif
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -121,6 +121,22 @@ class Update:
 
 
 @frozen
+class Replicas:
+    """Copies of one parameter group on different devices: each updates with all their gradients.
+
+    Attributes
+    ----------
+    groups
+        The copies.
+    gradient_bytes
+        Of one of them.
+    """
+
+    groups: tuple[str, ...]
+    gradient_bytes: int
+
+
+@frozen
 class _Pass:
     """A backward pass: its operator's name, and what it is answerable for."""
 
@@ -156,12 +172,13 @@ def training_graph(
     updates: Sequence[Update],
     *,
     split: Callable[[Layer], bool],
+    replicas: Sequence[Replicas] = (),
 ) -> Graph:
     """Return the graph of a training step.
 
     Operators are named ``layer:forward``, ``layer:backward-input`` and ``layer:backward-weight``
-    (or ``layer:backward`` where a layer is not split), and ``module:optimizer``; the gradient of
-    tensor t is ``t:gradient``.
+    (or ``layer:backward`` where a layer is not split), ``module:optimizer``, and for a copy c of a
+    group ``c:collective``; the gradient of tensor t is ``t:gradient``.
 
     Parameters
     ----------
@@ -169,6 +186,9 @@ def training_graph(
         In an order in which producers come first.
     split
         Whether the gradients of a layer's inputs and of its weights are operators of their own.
+    replicas
+        Parameter groups that are copies of one another: once per step each sends the gradient that
+        it has gathered to the optimizers of the others.
     """
     readers = _forward_readers(layers)
     passes = [p for layer in reversed(layers) for p in _passes(layer, split=split(layer))]
@@ -178,14 +198,21 @@ def training_graph(
         for p in done:
             if set(p.layer.parameters) & set(update.parameters):
                 readers.setdefault(f"{p.name}:done", []).append(f"{update.module}:optimizer")
+    exchanges = [x for copies in replicas for x in _exchanges(copies, done, updates)]
+    for exchange in exchanges:
+        for p in exchange.passes:
+            readers.setdefault(f"{p.name}:done", []).append(exchange.name)
+        readers[exchange.gradient] = list(exchange.readers)
     made = [
         *((t, f"{layer.name}:forward", n) for layer in layers for t, n in layer.writes.items()),
         *gradients,
         *((f"{p.name}:done", p.name, 0) for p in done),
+        *((x.gradient, x.name, x.gradient_bytes) for x in exchanges),
     ]
     operators = (
         *(_operator(layer, Kind.FORWARD, layer.forward) for layer in layers),
         *(_operator(p.layer, p.kind, p.work) for p in passes),
+        *(x.operator() for x in exchanges),
         *(_optimizer(update) for update in updates),
     )
     tensors = tuple(
@@ -220,6 +247,60 @@ def _passes(layer: Layer, *, split: bool) -> list[_Pass]:
     if weights is not None:
         found.append(_Pass(layer, Kind.BACKWARD_WEIGHT, weights, False, trained))
     return found
+
+
+@frozen
+class _Exchange:
+    """The sending of what one copy of a group has gathered, once per step.
+
+    Attributes
+    ----------
+    passes
+        Those that make its gradient.
+    readers
+        Optimizers of the other copies.
+    """
+
+    group: str
+    gradient_bytes: int
+    passes: tuple[_Pass, ...]
+    readers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}:{Kind.COLLECTIVE.value}"
+
+    @property
+    def gradient(self) -> str:
+        return f"{self.group}:gradient"
+
+    def operator(self) -> Operator:
+        """Return the operator, which reads the gradient once."""
+        layer = self.passes[0].layer
+        return Operator(
+            name=self.name,
+            kind=Kind.COLLECTIVE,
+            bytes_touched=self.gradient_bytes,
+            parameters=(self.group,),
+            repeat=Repeat.STEP,
+            module=layer.module,
+            modes=(Mode(),),
+            dtype=layer.dtype,
+        )
+
+
+def _exchanges(
+    copies: Replicas, passes: Sequence[_Pass], updates: Sequence[Update]
+) -> Iterator[_Exchange]:
+    """Yield the exchange of each copy."""
+    for group in copies.groups:
+        others = set(copies.groups) - {group}
+        yield _Exchange(
+            group,
+            copies.gradient_bytes,
+            tuple(p for p in passes if group in p.layer.parameters),
+            tuple(f"{u.module}:optimizer" for u in updates if others & set(u.parameters)),
+        )
 
 
 def _join(works: Sequence[Work]) -> Work:

@@ -46,6 +46,13 @@ class Experts(StrEnum):
     BRANCHES = "branches"
 
 
+class Tied(StrEnum):
+    """Whether tied embeddings are one group on one device, or copies that exchange gradients."""
+
+    TOGETHER = "together"
+    REPLICAS = "replicas"
+
+
 class Attention(StrEnum):
     """Whether sequence x sequence matrices are kept for the backward pass."""
 
@@ -85,6 +92,9 @@ class HuggingFaceOptions:
         weights and two moments (ZeRO, 2 + 2 + 12).
     logit_bytes
         Per element of the logits; fp32 by default.
+    tied
+        Whether tied embeddings are one group, so that all that read it are on one device, or every
+        reader has a copy, as in Megatron's pipelines: once per step the copies exchange gradients.
     experts
         For a mixture of experts: whether those of a layer are one part, or each is a branch.
     expert_parallel
@@ -106,6 +116,7 @@ class HuggingFaceOptions:
     gradient_bytes: int = 2
     optimizer_bytes: int = 12
     logit_bytes: int = 4
+    tied: Tied = Tied.TOGETHER
     experts: Experts = Experts.TOGETHER
     expert_parallel: ExpertParallel = field(factory=ExpertParallel)
 
@@ -219,6 +230,8 @@ def _check_experts(shape: Shape, options: HuggingFaceOptions) -> None:
 
 def model_graph(name: str, model: Model, setting: Setting, options: HuggingFaceOptions) -> Graph:
     """Return the graph of a model in a setting, in the chosen granularity."""
+    if options.tied is Tied.REPLICAS:
+        model = model.replicated()
     layers, groups = list(model.layers), tuple(model.groups(setting))
     if setting.training:
         whole = _whole(options, [layer.module for layer in layers])
@@ -228,6 +241,7 @@ def model_graph(name: str, model: Model, setting: Setting, options: HuggingFaceO
             groups,
             list(model.updates(setting)),
             split=lambda layer: layer.module not in whole,
+            replicas=list(model.replicas(setting)),
         )
     else:
         graph = inference_graph(name, layers, groups)

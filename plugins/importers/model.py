@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import attrs
 from attrs import frozen
 
-from parplan.differentiation import Layer, Update, Work
+from parplan.differentiation import Layer, Replicas, Update, Work
 from parplan.graph import Kernel, ParameterGroup
 from parplan.plugins.importers.shape import Setting
 
@@ -21,10 +22,13 @@ class Model:
         Producers first.
     counts
         Parameters of each group.
+    copies
+        The groups that are copies of one another.
     """
 
     layers: tuple[Layer, ...]
     counts: Mapping[str, int]
+    copies: tuple[tuple[str, ...], ...] = ()
 
     def groups(self, setting: Setting) -> Iterator[ParameterGroup]:
         """Yield every parameter group with its bytes in a setting."""
@@ -53,6 +57,31 @@ class Model:
         for module, names in modules.items():
             count = sum(self.counts[name] for name in names)
             yield Update(module, tuple(names), Work((Kernel(0.0, count * moved),)))
+
+    def replicas(self, setting: Setting) -> Iterator[Replicas]:
+        """Yield what copies have to exchange once per step."""
+        for groups in self.copies:
+            yield Replicas(groups, self.counts[groups[0]] * setting.gradient_bytes)
+
+    def replicated(self) -> Model:
+        """Return the model in which every module that shares parameters has a copy of its own.
+
+        The first module keeps the group's name; the copy of module m of group g is ``m.g``.
+        """
+        readers: dict[str, dict[str, str]] = {}
+        for layer in self.layers:
+            for group in layer.parameters:
+                own = readers.setdefault(group, {})
+                own.setdefault(layer.module, f"{layer.module}.{group}" if own else group)
+        layers = tuple(
+            attrs.evolve(
+                layer, parameters=tuple(readers[g][layer.module] for g in layer.parameters)
+            )
+            for layer in self.layers
+        )
+        counts = {c: self.counts[g] for g, own in readers.items() for c in own.values()}
+        shared = tuple(tuple(own.values()) for own in readers.values() if len(own) > 1)
+        return Model(layers, counts, shared)
 
 
 def joined(models: Iterable[Model]) -> Model:

@@ -6,7 +6,7 @@ import networkx as nx
 import pytest
 
 from parplan.errors import InputError
-from parplan.graph import Kind
+from parplan.graph import Kind, Repeat
 from parplan.plugins.importers.huggingface import HuggingFace
 
 TINY = {
@@ -155,6 +155,34 @@ def test_a_tied_table_is_read_by_both_embeddings_and_the_head(load):
     assert next(o for o in apart.operators if o.module == "head").parameters == ("head",)
 
 
+@pytest.mark.parametrize("granularity", ["operator", "block", "layer"])
+def test_copies_of_a_tied_table_exchange_gradients_once_per_step(load, granularity):
+    graph = load(TINY, tied="replicas", granularity=granularity)
+    copies = {
+        "encoder.embedding": "shared",
+        "decoder.embedding": "decoder.embedding.shared",
+        "head": "head.shared",
+    }
+    for module, group in copies.items():
+        assert {o.module for o in graph.operators if group in o.parameters} == {module}
+        assert graph.parameters[graph.parameter_index[group]].count == V * H
+        sent = next(t for t in graph.tensors if t.name == f"{group}:gradient")
+        assert sent.bytes == V * H * 2
+        assert set(sent.consumers) == {f"{other}:optimizer" for other in copies if other != module}
+        sender = graph.operators[graph.operator_index[sent.producer]]
+        assert (sender.module, sender.kind, sender.repeat) == (
+            module,
+            Kind.COLLECTIVE,
+            Repeat.STEP,
+        )
+        index = graph.operator_index[sent.producer]
+        assert {graph.tensors[t].producer for t in graph.inputs[index]} == {
+            f"{module}:backward-weight"
+        }
+    total = sum(group.count for group in load(TINY).parameters)
+    assert sum(group.count for group in graph.parameters) == total + 2 * V * H
+
+
 def test_experts_are_branches_between_dispatch_and_combine(load):
     together = load(SWITCH, sequence=50)
     graph = load(SWITCH, sequence=50, experts="branches")
@@ -168,15 +196,13 @@ def test_experts_are_branches_between_dispatch_and_combine(load):
         others = set(experts) - {expert}
         assert not others & before(graph, expert)
     assert set(experts) < before(graph, f"{path}.combine:forward")
-    # The same work, bytes of weights and saved tensors in all.
-    for one, other in ((together, graph),):
-        assert sum(o.flops for o in one.operators) == sum(o.flops for o in other.operators)
-        assert sum(g.bytes for g in one.parameters) == sum(g.bytes for g in other.parameters)
-        saved = [
-            sum(t.bytes for t in g.tensors if t.producer.startswith(f"{path}.experts"))
-            for g in (one, other)
-        ]
-        assert saved[0] == saved[1]
+    # The same work, and the same bytes of weights and of what experts make, in all.
+    for figure in (
+        lambda g: sum(o.flops for o in g.operators),
+        lambda g: sum(group.bytes for group in g.parameters),
+        lambda g: sum(t.bytes for t in g.tensors if t.producer.startswith(f"{path}.experts")),
+    ):
+        assert figure(together) == figure(graph)
 
 
 @pytest.mark.parametrize(
