@@ -21,6 +21,9 @@ from parplan.errors import InputError
 from parplan.graph import Estimate as Estimate  # given by cost models, so part of the contract
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from parplan.graph import Graph, Mode, Operator
     from parplan.hardware import Device
     from parplan.model.schedule_model import AssignmentModel, ScheduleModel
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from parplan.problem import Problem
     from parplan.rules import Rules
     from parplan.schedule import Schedule
+    from parplan.search.graphs.task_graph import TaskGraph
     from parplan.simulation.criterion import ScenarioCriterion
     from parplan.steady_state import Loading
     from parplan.workload import Workload
@@ -376,6 +380,35 @@ class Strategy:
         optimizer state.
         """
         return (1,) * shape.stages
+
+
+@frozen(eq=False)
+class Proposal:
+    """What a placement heuristic proposes for the n tasks and u units of a task graph.
+
+    Attributes
+    ----------
+    priority
+        ``(n,)``: of the tasks whose inputs are there, the one with the lowest is taken first.
+    device
+        ``(u,)``, of each unit; -1 for one that goes where its first task ends first. None: all do.
+    lookahead
+        ``(n, d)`` ticks, added to the end of a task on each device when its device is chosen.
+    """
+
+    priority: NDArray[np.float64]
+    device: NDArray[np.int64] | None = None
+    lookahead: NDArray[np.float64] | None = None
+
+
+class PlacementHeuristic(ABC):
+    """Proposes devices and priorities for a graph of any shape; the core times and checks them."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def place(self, graph: TaskGraph) -> Proposal | None:
+        """Return a proposal; None if the heuristic has none for such a graph."""
 
 
 class ExecutorFactory(ABC):

@@ -18,6 +18,7 @@ from parplan.contracts import (
     Exporter,
     Importer,
     Objective,
+    PlacementHeuristic,
     Solver,
     Strategy,
 )
@@ -56,6 +57,11 @@ def parplan_exporters() -> Iterable[Exporter]:  # type: ignore[empty-body]  # a 
 @hookspec
 def parplan_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]  # a specification
     """Return strategies: sources of modes and of hand-made schedules."""
+
+
+@hookspec
+def parplan_heuristics() -> Iterable[PlacementHeuristic]:  # type: ignore[empty-body]  # a specification
+    """Return placement heuristics for graphs of any shape."""
 
 
 @hookspec

@@ -15,6 +15,7 @@ from parplan.contracts import (
     Exporter,
     Importer,
     Objective,
+    PlacementHeuristic,
     Solver,
     Strategy,
 )
@@ -43,6 +44,7 @@ class Registry:
     importers: Mapping[str, Registered[Importer]] = field(factory=dict)
     exporters: Mapping[str, Registered[Exporter]] = field(factory=dict)
     strategies: Mapping[str, Registered[type[Strategy]]] = field(factory=dict)
+    heuristics: Mapping[str, Registered[PlacementHeuristic]] = field(factory=dict)
     cost_models: Mapping[str, Registered[type[CostModel]]] = field(factory=dict)
     executors: Mapping[str, Registered[ExecutorFactory]] = field(factory=dict)
     failures: tuple[PluginError, ...] = ()

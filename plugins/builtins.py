@@ -64,6 +64,13 @@ STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.recompute:Recompute",
     "parplan.plugins.strategies.offload:Offload",
 )
+HEURISTICS: tuple[str, ...] = (
+    "parplan.plugins.heuristics.heft:Heft",
+    "parplan.plugins.heuristics.peft:Peft",
+    "parplan.plugins.heuristics.cpop:Cpop",
+    "parplan.plugins.heuristics.clustering:Clustering",
+    "parplan.plugins.heuristics.dynamic_level:DynamicLevel",
+)
 COST_MODELS = (
     "parplan.plugins.costs.measured:Measured",
     "parplan.plugins.costs.roofline:Roofline",
@@ -113,6 +120,12 @@ def parplan_exporters() -> list[Any]:
 def parplan_strategies() -> list[Any]:
     """Give the built-in strategies."""
     return _load(STRATEGIES)
+
+
+@hookimpl
+def parplan_heuristics() -> list[Any]:
+    """Give the built-in placement heuristics."""
+    return [cls() for cls in _load(HEURISTICS)]
 
 
 @hookimpl

@@ -30,6 +30,7 @@ OBJECTS: Mapping[str, type] = {
     "parplan_solvers": contracts.Solver,
     "parplan_importers": contracts.Importer,
     "parplan_exporters": contracts.Exporter,
+    "parplan_heuristics": contracts.PlacementHeuristic,
     "parplan_executors": contracts.ExecutorFactory,
 }
 """Hooks that return objects."""

@@ -282,6 +282,7 @@ KIND_HEADINGS = {
     "importers": "Importers",
     "exporters": "Exporters",
     "strategies": "Strategies",
+    "heuristics": "Placement heuristics",
     "cost_models": "Cost models",
     "executors": "Executors",
 }

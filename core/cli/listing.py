@@ -20,6 +20,7 @@ KINDS = (
     "importers",
     "exporters",
     "strategies",
+    "heuristics",
     "cost_models",
     "executors",
 )

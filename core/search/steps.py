@@ -54,7 +54,9 @@ def schedule_as_graph(run: Run, until: float) -> None:
     if not can_be_placed(run.placer):
         return
     lists = ListSchedules(make_task_graph(run.placer))
-    for name, candidate in graph_candidates(run.placer, lists, until):
+    for name, candidate in graph_candidates(
+        run.placer, lists, run.registry.heuristics.values(), until
+    ):
         run.take(candidate, name)
 
 
