@@ -23,6 +23,7 @@ from parplan.search.improving.crew import searched_by_sequences
 from parplan.search.improving.filling import with_weights_filled
 from parplan.search.improving.heuristics import first_candidates
 from parplan.search.improving.improvement import under_rules
+from parplan.search.improving.islands import can_relink, searched_by_relinking
 from parplan.search.improving.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.improving.team import improved_by_team
 from parplan.search.objective_bounds import is_makespan
@@ -210,9 +211,11 @@ def search_sequences(run: Run, until: float) -> None:
     if time.monotonic() >= until:
         return
     options = run.options
+    best = min(run.candidates, key=lambda candidate: candidate.figure)
+    searched = searched_by_relinking if can_relink(best) else searched_by_sequences
 
     def work(crew: Executor | None) -> None:
-        for candidate in searched_by_sequences(
+        for candidate in searched(
             run.placer, run.candidates, crew, options.workers, until, options.seed, run.target()
         ):
             run.take(candidate, "sequence search")

@@ -190,7 +190,7 @@ def improve(
 ) -> Sequenced:
     """Return a schedule at least as good, after so many seconds; runs in any process."""
     begun = time.monotonic()
-    prepared = _prepared(placer, sequence)
+    prepared = prepared_of(placer, sequence)
     view = prepared.view
     if view is None:
         return sequence
@@ -220,10 +220,11 @@ def sequenced(candidate: Candidate, origin: int = 0) -> Sequenced:
 
 def candidate_of(placer: Placer, sequence: Sequenced) -> Candidate:
     """Return the candidate that a sequence stands for."""
-    return Candidate(_prepared(placer, sequence), sequence.starts, sequence.figure)
+    return Candidate(prepared_of(placer, sequence), sequence.starts, sequence.figure)
 
 
-def _prepared(placer: Placer, sequence: Sequenced) -> Prepared:
+def prepared_of(placer: Placer, sequence: Sequenced) -> Prepared:
+    """Return the placement of a sequence, made ready."""
     return prepare(
         placer,
         sequence.placement,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+import networkx as nx
 from attrs import frozen
 
 from parplan.graph import Kind
@@ -267,6 +268,7 @@ class Placer:
     ) -> list[list[int]]:
         """Return which operators run in one go: those of one chunk, kind and stretch.
 
+        What no tensors connect inside a chunk is not merged: nothing says that it runs together.
         A stretch ends where the engine changes: what follows an exchange of tokens is not merged
         with what goes before it, or nothing could run beside the exchange. ``split_weights`` leaves
         the weight passes of each block apart, which are smaller fillers; a chunk that uses several
@@ -278,6 +280,7 @@ class Placer:
         for chunk in self.chunks(placement):
             inside = [o for block in chunk for o in self.blocks.members[block]]
             stretch = self._stretches(inside, modes)
+            piece = self._pieces(inside)
             split = split_weights or len({self._engines[o] for o in inside} - {()}) > 1
             merged: dict[tuple[object, ...], list[int]] = {}
             for block in chunk:
@@ -293,10 +296,23 @@ class Placer:
                     fine = split and spec.kind is Kind.BACKWARD_WEIGHT
                     own = o if alone else block if fine else -1
                     engines = spec.modes[first.mode].engines
-                    key = (spec.kind, spec.repeat, engines, own, stretch[o])
+                    key = (spec.kind, spec.repeat, engines, own, stretch[o], piece[o])
                     merged.setdefault(key, []).append(o)
             parts.extend(merged.values())
         return parts
+
+    def _pieces(self, operators: Sequence[int]) -> dict[int, int]:
+        """Return a number for each operator, equal where tensors among them or blocks connect."""
+        graph, block_of = self.problem.graph, self.blocks.block_of
+        first_of_block: dict[int, int] = {}
+        links: nx.Graph[int] = nx.Graph()
+        links.add_nodes_from(operators)
+        for o in operators:
+            links.add_edge(o, first_of_block.setdefault(block_of[o], o))
+            links.add_edges_from(
+                (o, graph.producers[t]) for t in graph.inputs[o] if graph.producers[t] in links
+            )
+        return {o: n for n, group in enumerate(nx.connected_components(links)) for o in group}
 
     def _stretches(
         self, operators: Sequence[int], modes: Mapping[int, int]

@@ -13,7 +13,7 @@ from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing_kernel import anneal_orders
 from parplan.search.sequences.kernel import FAR, Scratch, judge, make_scratch
 from parplan.search.sequences.machines import SequenceView
-from parplan.search.sequences.moves import Edits, make_edits
+from parplan.search.sequences.moves import Edits, make_dice, make_edits
 from parplan.search.sequences.ripples import Ripples, can_ripple, make_ripples
 
 HOT, COLD = 0.5, 0.004
@@ -108,7 +108,7 @@ class Annealer:
         """
         current = order.copy()
         best, least = order.copy(), self.times(order)[0]
-        dice = np.array([_seeded(seed)], dtype=np.uint64)
+        dice = make_dice(seed)
         begun = now = time.monotonic()
         moves, evaluations, rate = 0, 0, 0.0
         while least > target and now < begun + seconds:
@@ -143,8 +143,3 @@ class Annealer:
     def _temperature(self, part: float, heat: float) -> float:
         hot = max(heat * HOT, COLD)
         return self._scale * hot * float((COLD / hot) ** part)
-
-
-def _seeded(seed: int) -> int:
-    """Return a state of the generator, which must not be zero."""
-    return (88172645463325252 + 7919 * (seed + 1) * 2654435761) % 2**64 or 1

@@ -123,7 +123,10 @@ class SequenceView:
 
     def order(self, starts: Sequence[int] | Whole) -> Whole:
         """Return the order of a schedule of the network; O(visits x log)."""
-        begun = np.asarray(starts, dtype=np.int64)[self.activities]
+        return self.order_of_nodes(np.asarray(starts, dtype=np.int64)[self.activities])
+
+    def order_of_nodes(self, begun: Whole) -> Whole:
+        """Return the order in which nodes with such starts visit their machines."""
         m = self.machines
         owners = np.repeat(np.arange(len(begun)), np.diff(m.visit_first))
         rows = np.lexsort((self.topological[owners], begun[owners], m.visit_machine))

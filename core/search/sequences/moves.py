@@ -50,6 +50,12 @@ def make_edits(machines: Machines) -> Edits:
     )
 
 
+def make_dice(seed: int) -> Any:
+    """Return the state of a random generator, one number that is not zero."""
+    state = (88172645463325252 + 7919 * (seed + 1) * 2654435761) % 2**64 or 1
+    return np.array([state], dtype=np.uint64)
+
+
 @compiled
 def draw(dice: Any, bound: Any) -> Any:
     """Return a random whole number below ``bound`` (xorshift; Marsaglia 2003)."""

@@ -1,0 +1,76 @@
+"""Random job shops as views of orders."""
+
+from __future__ import annotations
+
+import random
+from itertools import permutations, product
+
+from benchmarks.jobshop import Jobs, job_shop
+from parplan.plugins.manager import load_registry
+from parplan.rules import make_rules
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.evaluation import prepare
+from parplan.search.placing.placement import Placer
+from parplan.search.sequences.machines import SequenceView
+
+FT06: Jobs = [
+    [(2, 1), (0, 3), (1, 6), (3, 7), (5, 3), (4, 6)],
+    [(1, 8), (2, 5), (4, 10), (5, 10), (0, 10), (3, 4)],
+    [(2, 5), (3, 4), (5, 8), (0, 9), (1, 1), (4, 7)],
+    [(1, 5), (0, 5), (2, 5), (3, 3), (4, 8), (5, 9)],
+    [(2, 9), (1, 3), (4, 5), (5, 4), (0, 3), (3, 1)],
+    [(1, 3), (3, 3), (5, 9), (0, 10), (4, 4), (2, 1)],
+]
+"""The six jobs of Fisher and Thompson (1963), whose shortest schedule takes 55."""
+
+
+def random_jobs(jobs: int, machines: int, seed: int) -> Jobs:
+    """Return jobs that visit every machine, each operation up to 9 long."""
+    chance = random.Random(seed)
+    return [
+        [(m, chance.randint(1, 9)) for m in chance.sample(range(machines), machines)]
+        for _ in range(jobs)
+    ]
+
+
+def view_of(jobs: Jobs) -> SequenceView:
+    """Return a job shop as machines with orders."""
+    problem = job_shop("shop", jobs)
+    rules = make_rules(problem, load_registry(installed=False))
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    devices = [
+        problem.alternatives[block[0]][rules.allowed[block[0]][0]].devices[0]
+        for block in placer.blocks.members
+    ]
+    view = prepare(placer, (tuple(devices),)).view
+    assert view is not None
+    return view
+
+
+def shortest(jobs: Jobs) -> int:
+    """Return the optimal makespan by trying every order of every machine."""
+    machines = sorted({machine for job in jobs for machine, _ in job})
+    where = [(m, (j, k)) for j, job in enumerate(jobs) for k, (m, _) in enumerate(job)]
+    operations = {m: [one for n, one in where if n == m] for m in machines}
+    best = sum(duration for job in jobs for _, duration in job)
+    for lines in product(*(permutations(operations[m]) for m in machines)):
+        best = min(best, _makespan(jobs, lines, best))
+    return best
+
+
+def _makespan(jobs: Jobs, lines: tuple[tuple[tuple[int, int], ...], ...], most: int) -> int:
+    """Return the end of the last operation; ``most`` where the orders wait for each other."""
+    ready = [0] * len(jobs)
+    done = [0] * len(jobs)
+    free, turn = [0] * len(lines), [0] * len(lines)
+    moving = True
+    while moving:
+        moving = False
+        for q, line in enumerate(lines):
+            while turn[q] < len(line) and done[line[turn[q]][0]] == line[turn[q]][1]:
+                j, k = line[turn[q]]
+                free[q] = ready[j] = max(free[q], ready[j]) + jobs[j][k][1]
+                done[j] += 1
+                turn[q] += 1
+                moving = True
+    return max(ready) if all(d == len(job) for d, job in zip(done, jobs, strict=True)) else most
