@@ -119,7 +119,8 @@ def _ticks(placer: Placer, first: Whole) -> Whole:
             key = id(choices), id(problem.alternatives[o])
             if key not in patterns:
                 seen: dict[tuple[int, int], int] = {}
-                where, rows = [], []
+                where: list[tuple[int, int]] = []
+                rows: list[int] = []
                 for device, options in choices.items():
                     alternative = problem.alternatives[o][options[0]]
                     same = alternative.mode, kind[alternative.devices[0]]

@@ -70,10 +70,10 @@ def _timelines(machines: int) -> Any:
 def _earliest(t: Timelines, machine: int, ready: int, length: int) -> int:
     """Return the first instant from which a machine is free for so long."""
     for k in range(t.gaps[machine]):
-        start = max(ready, t.begin[machine, k])
+        start = int(max(ready, t.begin[machine, k]))
         if start + length <= t.end[machine, k]:
             return start
-    return max(ready, t.tail[machine])
+    return int(max(ready, t.tail[machine]))
 
 
 @compiled
@@ -142,7 +142,7 @@ def _length(f: Flat, send: int, source: int, target: int) -> int:
 @compiled
 def _added_bytes(f: Flat, present: Any, unit: int, device: int) -> float:
     """Return what a device would keep beyond what it keeps already."""
-    added = f.kept_bytes[unit]
+    added = float(f.kept_bytes[unit])
     for k in range(f.group_first[unit], f.group_first[unit + 1]):
         if not present[f.group[k], device]:
             added += f.group_bytes[f.group[k]]

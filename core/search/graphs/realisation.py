@@ -30,7 +30,7 @@ def realised(placer: Placer, graph: TaskGraph, placed: Placed) -> Candidate | No
     prepared = attrs.evolve(exact, placement=placement)
     wanted = _wanted_starts(prepared, graph, placed)
     for arcs in (_orders_kept(prepared, wanted), NO_ARCS):
-        starts = prepared.scheduler.run(wanted, arcs)
+        starts = prepared.scheduler.run(wanted.astype(float), arcs)
         if not isinstance(starts, Deadlock):
             return as_candidate(prepared, starts)
     return None

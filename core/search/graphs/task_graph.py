@@ -161,7 +161,8 @@ class TaskGraph:
     def least_ticks(self) -> Real:
         """Return ``(n,)``, the shortest duration of each task."""
         most = np.iinfo(np.int64).max
-        return np.where(self.ticks >= 0, self.ticks, most).min(axis=1).astype(float)
+        least = np.where(self.ticks >= 0, self.ticks, most).min(axis=1)
+        return np.asarray(least, dtype=float)
 
     def mean_transfer_ticks(self) -> Real:
         """Return ``(s,)``, the mean time of each send over pairs of different devices."""
