@@ -24,13 +24,13 @@ from parplan.checking import check_schedule
 from parplan.contracts import Answer, SolveOptions, Solver, Termination
 from parplan.declarations import Edge, TimeLag
 from parplan.errors import InputError, SolverError
+from parplan.model.granule import granule
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.plan_file import load_plan
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Declared, Rules, make_rules
-from parplan.search.exact import granule
 
 SUITE = "confirm"
 """The suite that rows of confirmations name."""

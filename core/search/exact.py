@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import time
 from collections import Counter
@@ -16,16 +15,15 @@ from attrs import frozen
 
 from parplan.contracts import (
     Answer,
-    Capability,
     Progress,
     Report,
     SolveOptions,
     Solver,
     Termination,
 )
-from parplan.declarations import TimeLag
 from parplan.errors import InfeasibleError, InputError, PluginError, SolverError
 from parplan.model.clock import Rounding
+from parplan.model.granule import all_times, granule, model_tick
 from parplan.options import SearchOptions
 from parplan.plans import Bound
 from parplan.problem import STEP, Problem
@@ -33,16 +31,12 @@ from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import TRY_S, explain
-from parplan.ticks import ticks_up
 
 if TYPE_CHECKING:
     from parplan.model.schedule_model import ScheduleModel
 
 MOST_INTERVALS = 3000
 """Largest model, in intervals, that is handed to a solver in one piece."""
-
-MOST_MIP_TICKS = 20_000
-"""Longest horizon of a MIP in model ticks: its rows multiply times by it, at 1e-6 tolerance."""
 
 UPPER_SHARE = 0.6
 """Part of the time for finding schedules where ticks are coarse; the rest goes to the bound."""
@@ -319,12 +313,10 @@ class _Stage:
     @cached_property
     def factor(self) -> int:
         """Model tick in ticks: the granule, or coarser where a MIP could not tell ticks apart."""
-        horizon = max(_times(self.rules)) * self.rules.problem.task_count
+        horizon = max(all_times(self.rules)) * self.rules.problem.task_count
         if self.incumbent.schedule is not None:
             horizon = self.incumbent.schedule.makespan
-        if Capability.CP in self.solver.capabilities:
-            return self._granule
-        return max(self._granule, -(-horizon // MOST_MIP_TICKS))
+        return model_tick(self._granule, self.solver.capabilities, horizon)
 
     def _value(self, model: ScheduleModel, number: float | None) -> float | None:
         """Return what a number of the model's objective means; None if it is another objective."""
@@ -383,33 +375,3 @@ class _Stage:
                     hook="violations",
                 )
         return len(self.incumbent.rejected) == refused
-
-
-def granule(rules: Rules) -> int:
-    """Return the greatest common divisor of all times: a model tick that loses nothing."""
-    return math.gcd(*_times(rules)) or 1
-
-
-def _times(rules: Rules) -> list[int]:
-    """All durations, holds, latencies, lags and releases that may occur, in ticks."""
-    problem = rules.problem
-    found: set[int] = {0}
-    microbatches = range(problem.workload.microbatches)
-    samples = microbatches if problem.workload.scales else range(1)
-    for o, rows in enumerate(rules.allowed):
-        for row in rows:
-            for m in samples:
-                found.add(problem.ticks(o, problem.alternatives[o][row], m))
-    devices = range(len(problem.cluster.devices))
-    for t, producer in enumerate(problem.graph.producers):
-        modes = {problem.alternatives[producer][row].mode for row in rules.allowed[producer]}
-        sizes = {problem.tensor_bytes(t, mode, m) for mode in modes for m in samples} - {None}
-        for size in sizes:
-            for a, b in itertools.permutations(devices, 2):
-                timing = problem.transfer_timing(size or 0, a, b)
-                if timing is not None:
-                    found |= {timing.arrival, timing.occupied}
-                    found |= {edge for h in timing.holds for edge in (h.offset, h.offset + h.ticks)}
-    found |= {problem.release(m) for m in microbatches}
-    found |= {abs(ticks_up(lag.seconds, problem.tick_s)) for _, lag in rules.of(TimeLag)}
-    return sorted(found)

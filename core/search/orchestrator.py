@@ -16,6 +16,7 @@ from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.schedule import Schedule
 from parplan.search import exact, steps
+from parplan.search.enumerating import enumerate_schedules
 from parplan.search.hand_made.baselines import Baseline, baselines, is_pipeline, recipes_of
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
@@ -45,11 +46,17 @@ LEAST_BASELINE_S = 0.5
 """Seconds that are worth beginning hand-made schedules for, where a plan of pinned blocks has met
 its bound: recipes made for such pins have been tried by then."""
 
+ENUMERATION_SHARE = 0.3
+"""Part of the time left in which all schedules are enumerated, where the problem allows it."""
+
 BOUND_SHARE = 0.15
 """Part of the time left that a bound which grows with time may use."""
 
 ASSIGNMENT_SHARE = 0.1
 """Part of the time limit for the loop of upper model, list schedules and cuts."""
+
+ASSIGNMENT_SHARE_EXACT = 0.3
+"""Part of the time left for that loop, where a MIP solver has the whole problem later."""
 
 SEQUENCE_SHARE = 0.5
 """Part of the time limit for the search on sequences, at most, where a solver has the rest."""
@@ -176,6 +183,8 @@ def _stand_beside(run: Run, hand_made: Iterable[Baseline] | None, rows: Rows) ->
 
 def _narrow(run: Run) -> None:
     """Close the gap from below, and from above where little is left of it."""
+    with run.contained("enumeration"):
+        enumerate_schedules(run, run.part_of_rest(ENUMERATION_SHARE))
     if run.is_open:
         with run.contained("exact machines"):
             steps.raise_bound(run, run.part_of_rest(BOUND_SHARE))
@@ -185,6 +194,9 @@ def _narrow(run: Run) -> None:
 
 def _solve(run: Run, engine: exact.Engine) -> None:
     """Let a solver have the whole problem, after sequences as long as their size is worth."""
+    if run.is_open and steps.gains_by_assigning_first(run):
+        with run.contained("assignment"):
+            steps.assign_by_model(run, run.part_of_rest(ASSIGNMENT_SHARE_EXACT))
     ordered = run.rules.objectives[0].follows is not None
     if run.candidates and run.is_open and ordered:
         size = max(len(c.prepared.network) for c in run.candidates)

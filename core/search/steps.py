@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
+from parplan.contracts import Capability
 from parplan.errors import InfeasibleError
 from parplan.schedule import Schedule
+from parplan.search.assigning.loop import can_assign, search_assignments
 from parplan.search.bounds import machine_bounds
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.exact import solver_for
@@ -18,7 +20,6 @@ from parplan.search.graphs.list_schedule import ListSchedules
 from parplan.search.graphs.schedules import graph_candidates
 from parplan.search.hand_made.baselines import Baseline, baseline_row, is_pipeline, recipes_of
 from parplan.search.hand_made.pinned_recipes import recipe_candidates
-from parplan.search.improving.bilevel import bilevel, can_assign
 from parplan.search.improving.crew import searched_by_sequences
 from parplan.search.improving.filling import with_weights_filled
 from parplan.search.improving.heuristics import first_candidates
@@ -176,16 +177,25 @@ def can_decide_makespans(run: Run) -> bool:
 
 
 def assign_by_model(run: Run, until: float) -> None:
-    """Let an upper model assign and list schedules time it, where its size allows."""
+    """Let an upper model assign and the lower level time it, where its size allows."""
     solver = solver_for(run.registry, run.options)
     schedule = run.incumbent.schedule
     if solver is None or schedule is None or not is_makespan(run.problem):
         return
     if can_assign(run.rules, solver, schedule.makespan):
         run.incumbent.tell("assignment")
-        for candidate in bilevel(run.placer, solver, run.options, run.incumbent, until):
-            found_by = f"assignment by {solver.name}"
-            run.incumbent.offer(Finisher(run.placer).finish(candidate), found_by)
+        search_assignments(run.placer, solver, run.options, run.incumbent, until)
+
+
+def gains_by_assigning_first(run: Run) -> bool:
+    """Return whether to assign by a model before the whole problem is solved.
+
+    MIP solvers gain by it: one model of assignment and orders together has binaries for each pair
+    of tasks on each device. CP-SAT does as well with the whole.
+    """
+    solver = solver_for(run.registry, run.options)
+    mip = solver is not None and Capability.CP not in solver.capabilities
+    return mip and not is_pipeline(run.placer)
 
 
 def search_placements(run: Run, until: float) -> None:

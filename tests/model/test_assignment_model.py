@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from parplan.contracts import Answer, Constraint, SolveOptions, Termination
 from parplan.declarations import Apart
 from parplan.errors import InfeasibleError, PluginError
-from parplan.graph import Mode, Operator, ParameterGroup
+from parplan.graph import Mode, Operator, ParameterGroup, Tensor
 from parplan.model.assignment_model import AssignmentModel
+from parplan.model.clock import Clock, Rounding
 from parplan.model.schedule_model import ScheduleModel
 from parplan.plugins.manager import load_registry
 from parplan.plugins.solvers import cp_sat
 from parplan.plugins.solvers.mip import Highs, solve_here
 from parplan.problem import Problem
 from parplan.registry import Registry
-from parplan.rules import make_rules
+from parplan.rules import Rules, make_rules
+from parplan.search.assigning.surroundings import find_surroundings
 from tests.differential.generators import declarations, examples, small_problems
 from tests.differential.solving import with_declared
 from tests.examples import chain
@@ -37,8 +39,8 @@ def by_highs(model: Any) -> Answer:
 
 
 @settings(max_examples=examples(40))
-@given(st.data())
-def test_it_is_a_relaxation_of_the_timing_model(data: st.DataObject) -> None:
+@given(data=st.data(), factor=st.sampled_from([1, 1, 2, 3]))
+def test_it_is_a_relaxation_of_the_timing_model(data: st.DataObject, factor: int) -> None:
     problem = data.draw(small_problems(4, 3, 4))
     rules = with_declared(problem, load_registry(installed=False), data.draw(declarations(problem)))
     try:
@@ -48,14 +50,25 @@ def test_it_is_a_relaxation_of_the_timing_model(data: st.DataObject) -> None:
     best = by_cp_sat(timing)
     if best.termination is not Termination.OPTIMAL:
         return
-    upper = AssignmentModel(rules)
+    makespan = round(best.objective or 0)
+    around = find_surroundings(rules, makespan)
+    clock = Clock(factor, Rounding.DOWN)
+    upper = AssignmentModel(rules, makespan, around, clock)
     for key, row in _assignment(timing, best).items():
         literal = upper.choices.literal(*key, row)
         if literal is not None:
             literal.fix(1)
     answer = by_cp_sat(upper)
     assert answer.termination is Termination.OPTIMAL
-    assert (answer.objective or 0) <= (best.objective or 0)
+    assert factor * (answer.objective or 0) <= makespan
+    ordered = AssignmentModel(rules, makespan, around, clock, break_symmetry=True)
+    assert by_cp_sat(ordered).objective == by_cp_sat(_plain(rules, makespan, factor)).objective
+
+
+def _plain(rules: Rules, makespan: int, factor: int) -> AssignmentModel:
+    return AssignmentModel(
+        rules, makespan, find_surroundings(rules, makespan), Clock(factor, Rounding.DOWN)
+    )
 
 
 def _assignment(model: ScheduleModel, answer: Answer) -> dict[tuple[int, int], int]:
@@ -105,19 +118,37 @@ def test_parameters_that_do_not_fit_together_are_spread(registry: Registry) -> N
     assert by_highs(cramped).termination is Termination.INFEASIBLE
 
 
-def test_a_cut_lifts_one_assignment_only(registry: Registry) -> None:
+def test_cuts_hold_for_what_agrees_with_them_and_say_no_more_than_is_certain_elsewhere(
+    registry: Registry,
+) -> None:
     rules = make_rules(chain(2, devices=2, size=0), registry)
     model = AssignmentModel(rules, horizon=20)
     assert by_highs(model).objective == pytest.approx(2)
-    for a in range(2):
-        for b in range(2):
-            if (a, b) != (1, 0):
-                model.cut({(0, 0): a, (1, 0): b}, 9)
+    model.require({(0, 0): 0}, 9, 4)  # whatever the second one does
     answer = by_highs(model)
-    assert answer.objective == pytest.approx(2)
-    assert model.extract(answer.values) == {(0, 0): 1, (1, 0): 0}
-    model.cut({(0, 0): 1, (1, 0): 0}, 7)
-    assert by_highs(model).objective == pytest.approx(7)
+    assert answer.objective == pytest.approx(4)
+    assert model.extract(answer.values)[0, 0] == 1
+    model.exclude({(0, 0): 1, (1, 0): 0})
+    assert model.extract(by_highs(model).values) == {(0, 0): 1, (1, 0): 1}
+    model.exclude({(1, 0): 1})
+    assert by_highs(model).objective == pytest.approx(9)
+    model.limit(8)
+    assert by_highs(model).termination is Termination.INFEASIBLE
+
+
+def test_stretches_know_what_cannot_start_before_and_what_must_follow(registry: Registry) -> None:
+    # o0, then three of 2 s at once, then o4, all of 2 s on two devices without transfers: two of
+    # the three share a device between 2 s after the start and 2 s before the end.
+    names = [f"o{n}" for n in range(5)]
+    tensors = [Tensor("a", "o0", ("o1", "o2", "o3"), 0)]
+    tensors += [Tensor(f"b{n}", f"o{n}", ("o4",), 0) for n in (1, 2, 3)]
+    problem = chain(5, devices=2, seconds=2.0)
+    graph = attrs.evolve(problem.graph, tensors=tuple(tensors))
+    rules = make_rules(attrs.evolve(problem, graph=graph), registry)
+    assert [o.name for o in graph.operators] == names
+    assert by_highs(AssignmentModel(rules)).objective == pytest.approx(6)
+    with_stretches = AssignmentModel(rules, surroundings=find_surroundings(rules, 6))
+    assert by_highs(with_stretches).objective == pytest.approx(8)
 
 
 @frozen
