@@ -109,6 +109,37 @@ def split_row(placer: Placer, stages: Sequence[int], group: int = 0) -> Row | No
     return None if cut is None else tuple(stages[stage] for stage in cut)
 
 
+def split_along(
+    placer: Placer,
+    stages: Sequence[int],
+    blocks: Sequence[int],
+    ends: Sequence[int] = (),
+    group: int = 0,
+) -> Row | None:
+    """Return ``split_row`` of blocks in another order than their own.
+
+    Parameters
+    ----------
+    stages
+        Devices, each once.
+    blocks
+        All blocks, in the order that is cut.
+    ends
+        Positions in that order which no stage reaches across.
+    """
+    tables = []
+    for device in stages:
+        table = _range_costs(placer, device, 1, group, blocks)
+        for end in ends:
+            table[:end, end + 1 :] = np.inf
+        tables.append(table)
+    cut = _least_largest(tables)
+    if cut is None:
+        return None
+    device_of = {block: stages[stage] for block, stage in zip(blocks, cut, strict=True)}
+    return tuple(device_of[block] for block in range(len(blocks)))
+
+
 def balanced_stages(placer: Placer, hosts: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     """Return the stage of each block, with the least largest load; None if no split fits.
 
@@ -168,13 +199,22 @@ def uniform_split(placer: Placer, stages: Sequence[int]) -> Placement | None:
     return (tuple(row),) * len(placer.groups)
 
 
-def _range_costs(placer: Placer, device: int, chunks: int, group: int) -> NDArray[np.float64]:
-    """Load of blocks i..j-1 on a device, times its chunks, as ``[i, j]``; inf where impossible."""
+def _range_costs(
+    placer: Placer, device: int, chunks: int, group: int, blocks: Sequence[int] | None = None
+) -> NDArray[np.float64]:
+    """Load of blocks i..j-1 on a device, times its chunks, as ``[i, j]``; inf where impossible.
+
+    The blocks come in their own order unless another is given.
+    """
     count = len(placer.blocks)
-    loads = np.array([row.get(device, np.inf) for row in placer.loads[group]])
+    order = range(count) if blocks is None else blocks
+    rows, held = placer.loads[group], placer.parameter_bytes
+    loads = np.array([rows[block].get(device, np.inf) for block in order])
     sums = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(loads), loads, 0.0))])
     barred = np.concatenate([[0], np.cumsum(~np.isfinite(loads))])
-    bytes_held = np.concatenate([[0.0], np.cumsum(np.array(placer.parameter_bytes, dtype=float))])
+    bytes_held = np.concatenate(
+        [[0.0], np.cumsum(np.array([held[block] for block in order], dtype=float))]
+    )
     table: NDArray[np.float64] = (sums[None, :] - sums[:, None]) * chunks
     table[(barred[None, :] - barred[:, None]) > 0] = np.inf
     usable = placer.problem.cluster.devices[device].usable_bytes

@@ -15,6 +15,7 @@ from parplan.search.placing.balance import Estimator, balanced, make_estimator
 from parplan.search.placing.earliest_finish import earliest_finish
 from parplan.search.placing.placement import Placement, Placer, Row
 from parplan.search.placing.splits import device_orders, split_row, stage_patterns
+from parplan.search.placing.towers import tower_splits
 
 MOST_SPLITS = 40
 """Splits of how many patterns are scheduled at most."""
@@ -27,7 +28,7 @@ Named = tuple[str, Placement]
 
 
 def starting_placements(placer: Placer, seed: int = 0) -> Iterator[Named]:
-    """Yield (name, placement): promising splits, earliest finish, one device, other splits.
+    """Yield (name, placement): promising splits, towers, earliest finish, one device, other splits.
 
     Promising is what leaves no device late by its head and load; each split comes as balanced by
     dynamic programming, and as annealed from there. The best of each direction go first: two copies
@@ -69,6 +70,8 @@ def _starts(placer: Placer, group: int, seed: int, *, groups: int) -> Iterator[N
         leaders.setdefault(direction, named)
     yield from leaders.values()
     yield from _balanced(estimator, leaders.values(), seed)
+    for name, row in tower_splits(placer, group):
+        yield name, (row,) * groups
     found = earliest_finish(placer, group)
     if found is not None:
         yield "earliest finish", (found,) * groups
