@@ -12,6 +12,7 @@ FAMILIES: tuple[str, ...] = (
     "benchmarks.optimal_schedules",
     "benchmarks.dnn_partitioning",
     "benchmarks.multimodal",
+    "benchmarks.random_dags",
 )
 """Modules of this suite's families; each has ``cases(data)``."""
 

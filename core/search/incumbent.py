@@ -30,6 +30,8 @@ class Incumbent:
         (found by, first violation) of each schedule that the check refused.
     failures
         (stage, message) of everything that went wrong without ending the search.
+    accounts
+        What a stage has to say of itself in the plan's provenance, by its key there.
     """
 
     def __init__(self, rules: Rules, report: Report | None = None) -> None:
@@ -40,6 +42,7 @@ class Incumbent:
         self.history: list[tuple[float, float, str]] = []
         self.rejected: list[tuple[str, Violation]] = []
         self.failures: list[tuple[str, str]] = []
+        self.accounts: dict[str, Any] = {}
         self.bounds: list[Bound] = []
         self.started = time.monotonic()
         self._report = report

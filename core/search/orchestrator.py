@@ -36,6 +36,9 @@ FIRST_SHARE = 0.25
 FIRST_SHARE_EXACT = 0.1
 """The same where a solver has the whole problem later."""
 
+LEVELS_SHARE = 0.1
+"""Part of the time limit for placing a coarse graph and refining it, where graphs are no chains."""
+
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
 
@@ -153,6 +156,8 @@ def _start(run: Run, engine: exact.Engine) -> None:
     if not is_pipeline(run.placer):
         with run.contained("graph schedules", optional=True):
             steps.schedule_as_graph(run, until)
+        with run.contained("levels", optional=True):
+            steps.place_by_levels(run, run.part_of_limit(LEVELS_SHARE))
     with run.contained("first schedules"):
         begun = time.monotonic()
         steps.find_first_schedules(run, until)

@@ -66,6 +66,7 @@ def make_plan(
             ],
             "rounding": {"tick_s": rounding.tick_s, "makespan_part": rounding.makespan_part},
             "versions": _versions(),
+            **incumbent.accounts,
         },
     )
 

@@ -12,6 +12,7 @@ from parplan.errors import InfeasibleError
 from parplan.schedule import Schedule
 from parplan.search.assigning.loop import can_assign, search_assignments
 from parplan.search.bounds import machine_bounds
+from parplan.search.coarsening.candidates import candidate_by_levels
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.exact import solver_for
 from parplan.search.given import given_candidate
@@ -44,6 +45,9 @@ FILLED_ACTIVITIES = 30_000
 SPLIT_BLOCKS = 300
 """Blocks of a graph that is no pipeline up to which it is split like a chain, too."""
 
+FEWEST_COARSENED = 100
+"""Blocks of the smallest graph that is coarsened: fewer are searched as they are."""
+
 STAGES_OF_V = 2
 """Stages that each device has in a V."""
 
@@ -71,6 +75,21 @@ def start_from(run: Run, schedule: Schedule) -> None:
         run.incumbent.fail(GIVEN, str(error))
     else:
         run.take(candidate, GIVEN)
+
+
+def place_by_levels(run: Run, until: float) -> None:
+    """Find a schedule by placing the parts of a coarse graph, refined from level to level."""
+    placer = run.placer
+    if not run.is_open or placer.is_fixed or not can_be_placed(placer):
+        return
+    if len(placer.blocks) < FEWEST_COARSENED:
+        return
+    run.incumbent.tell("levels")
+    lists = ListSchedules(make_task_graph(placer))
+    found = candidate_by_levels(placer, lists, until, run.options.seed)
+    if found is not None:
+        run.incumbent.accounts["coarsening"] = found.figures.in_seconds(run.problem.tick_s)
+        run.take(found.candidate, "levels")
 
 
 def find_first_schedules(run: Run, until: float) -> None:

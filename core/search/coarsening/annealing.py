@@ -22,14 +22,20 @@ TOGETHER = 0.3
 def annealed(lists: ListSchedules, device: Whole | None, until: float, seed: int) -> Placed | None:
     """Return the best schedule met on a walk over placements; None if none was found to start from.
 
-    Tasks are taken in the order of their upward ranks, or in that of the starts of the schedule
-    from which the walk goes on: the better of the two at the start decides.
+    Tasks are taken in the order of their upward ranks. The walk begins at the placement given, or
+    where each unit goes to the device on which it ends first (HEFT), whichever is better.
+
+    Parameters
+    ----------
+    device
+        Of each unit, to start from; None: no placement is given.
+    until
+        On ``time.monotonic``'s clock.
     """
     graph, random_ = lists.graph, random.Random(seed)
     by_rank = lists.order(-upward_ranks(graph))
-    current = lists.in_order(by_rank, device)
-    if device is not None and current is None:
-        current = lists.in_order(by_rank)
+    starts = (lists.in_order(by_rank, given) for given in (None, device))
+    current = min((s for s in starts if s is not None), key=_makespan, default=None)
     if current is None:
         return None
     best = current
@@ -54,8 +60,12 @@ def annealed(lists: ListSchedules, device: Whole | None, until: float, seed: int
         found = lists.in_order(by_rank, moved, limit=int(limit) + 1, rest=rest)
         if found is not None:
             current = found
-            best = min(best, found, key=lambda placed: placed.makespan)
+            best = min(best, found, key=_makespan)
     return best
+
+
+def _makespan(placed: Placed) -> int:
+    return placed.makespan
 
 
 def _readers(lists: ListSchedules) -> list[list[int]]:

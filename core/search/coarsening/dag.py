@@ -90,8 +90,8 @@ def firsts(ordered: Whole) -> Flags:
 
 def distinct(numbers: Whole) -> Whole:
     """Return numbers sorted, each once; `numpy.unique` takes several times as long."""
-    ordered = np.sort(numbers)
-    return np.asarray(ordered[firsts(ordered)])
+    ordered: Whole = np.sort(numbers)
+    return ordered[firsts(ordered)]
 
 
 def common_depth(ancestry: Whole, some: Whole, others: Whole) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from attrs import frozen
@@ -55,6 +55,15 @@ class Figures:
     coarse: int
     uncoarsened: int
     refined: int
+
+    def in_seconds(self, tick_s: float) -> dict[str, Any]:
+        """Return the figures for a plan's provenance."""
+        return {
+            "sizes": list(self.sizes),
+            "coarse_s": self.coarse * tick_s,
+            "uncoarsened_s": self.uncoarsened * tick_s,
+            "refined_s": self.refined * tick_s,
+        }
 
 
 def place_by_levels(
