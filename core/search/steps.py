@@ -198,10 +198,9 @@ def can_decide_makespans(run: Run) -> bool:
 def assign_by_model(run: Run, until: float) -> None:
     """Let an upper model assign and the lower level time it, where its size allows."""
     solver = solver_for(run.registry, run.options)
-    schedule = run.incumbent.schedule
-    if solver is None or schedule is None or not is_makespan(run.problem):
+    if solver is None or run.incumbent.schedule is None or not is_makespan(run.problem):
         return
-    if can_assign(run.rules, solver, schedule.makespan):
+    if can_assign(run.rules):
         run.incumbent.tell("assignment")
         search_assignments(run.placer, solver, run.options, run.incumbent, until)
 
