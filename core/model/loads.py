@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from parplan.model.blocks import RuleBlock
 from parplan.model.choices import total
-from parplan.model.transfers import Possible, Transport
+from parplan.model.transfers import TransferKey, Transport
 from parplan.problem import Problem
 from parplan.steady_state import Loading, Place, capacity_of
 
 if TYPE_CHECKING:
+    from parplan.model.partition_model import PartitionModel
     from parplan.model.schedule_model import AssignmentModel, ScheduleModel
 
 Parts = dict[Place, list[tuple[int, Any]]]
 """(model ticks, expression that is 1 if they are held) of each engine and link."""
 
 
-def busiest_load(block: RuleBlock, model: ScheduleModel | AssignmentModel, loading: Loading) -> Any:
+def busiest_load(
+    block: RuleBlock, model: ScheduleModel | AssignmentModel | PartitionModel, loading: Loading
+) -> Any:
     """Return a new variable of the block: what the busiest place does in a step.
 
     In ``load_unit(problem)``-ths of a model tick; a place that carries ``c`` at a time counts a
@@ -72,57 +76,72 @@ def _add_tensor(
 ) -> None:
     """Add what the transfers of one tensor hold."""
     problem = transport.problem
-    name = problem.graph.tensors[tensor].name
     for microbatch in problem.microbatches_of(problem.graph.producers[tensor]):
-        leaving: dict[tuple[Place, int], list[Any]] = {}
+        leaving: dict[Place, list[tuple[int, TransferKey, int]]] = {}
         for target in transport.targets(tensor, microbatch):
-            possible = transport.possible[tensor, microbatch, target]
-            literals = transport.literals(possible.key)
-            for (place, at_source, ticks), which in _holds(transport, possible):
-                literal = 1 if literals[which] is None else literals[which]
+            key = (tensor, microbatch, target)
+            held: dict[Place, dict[int, list[int]]] = {}
+            for place, at_source, ticks, which in _holds(transport, key):
                 if loading.leaves_once and at_source:
-                    leaving.setdefault((place, ticks), []).append(literal)
+                    leaving.setdefault(place, []).append((ticks, key, which))
                 else:
+                    held.setdefault(place, {}).setdefault(ticks, []).append(which)
+            for place, by_ticks in held.items():
+                for ticks, options in by_ticks.items():
+                    literal = _any_option(transport, key, options)
                     parts.setdefault(place, []).append((ticks, literal))
-        # Of transfers of several lengths at one place only the longest counts, which `any` of each
-        # length overstates; a stair of differences does not.
-        by_place: dict[Place, dict[int, list[Any]]] = {}
-        for (place, ticks), literals_there in leaving.items():
-            by_place.setdefault(place, {})[ticks] = literals_there
-        for place, by_ticks in by_place.items():
-            longer: list[Any] = []
-            lengths = sorted(by_ticks, reverse=True)
-            for ticks, shorter in zip(lengths, [*lengths[1:], 0], strict=True):
-                longer += by_ticks[ticks]
-                any_of = _any(block, f"{name}@{microbatch} leaves {place} {ticks}", longer)
-                parts.setdefault(place, []).append((ticks - shorter, any_of))
+        for place, rows in leaving.items():
+            parts.setdefault(place, []).extend(_longest(block, transport, place, rows))
 
 
-def _holds(transport: Transport, possible: Possible) -> list[tuple[tuple[Place, bool, int], int]]:
-    """Return ((place, whether at the source, model ticks), option) of a transfer's options."""
+def _holds(transport: Transport, key: TransferKey) -> Iterator[tuple[Place, bool, int, int]]:
+    """Yield (place, whether at the source, model ticks, option) of a transfer's options."""
     cluster, clock = transport.problem.cluster, transport.clock
     sends, receives = cluster.transfer_engines
-    found: list[tuple[tuple[Place, bool, int], int]] = []
-    for which, option in enumerate(possible.options):
-        source, target = cluster.devices[option.source], cluster.devices[possible.key[2]]
+    target = cluster.devices[key[2]]
+    for which, option in enumerate(transport.possible[key].options):
+        source = cluster.devices[option.source]
         occupied = clock.ticks(option.timing.occupied)
-        if sends is not None and sends in source.engines:
-            found.append(((Place(option.source, sends), True, occupied), which))
-        if receives is not None and receives in target.engines:
-            found.append(((Place(possible.key[2], receives), False, occupied), which))
+        if occupied and sends is not None and sends in source.engines:
+            yield Place(option.source, sends), True, occupied, which
+        if occupied and receives is not None and receives in target.engines:
+            yield Place(key[2], receives), False, occupied, which
         for hold in option.timing.holds:
-            here = cluster.links[hold.link].source == source.name
-            found.append(((Place(hold.link), here, clock.ticks(hold.ticks)), which))
-    return [(held, which) for held, which in found if held[2]]
+            ticks = clock.ticks(hold.ticks)
+            if ticks and cluster.links[hold.link].capacity is not None:
+                yield Place(hold.link), cluster.links[hold.link].source == source.name, ticks, which
 
 
-def _any(block: RuleBlock, name: str, literals: list[Any]) -> Any:
-    """Return a literal that is at least each of these."""
-    if any(isinstance(literal, int) for literal in literals):
-        return 1
-    if len(literals) == 1:
-        return literals[0]
-    found = block.binary(name, lambda value: max(map(value, literals)))
-    for literal in literals:
-        block.row(found >= literal)
-    return found
+def _any_option(transport: Transport, key: TransferKey, options: list[int]) -> Any:
+    """Return what is 1 if a transfer is needed and takes one of these options."""
+    if len(options) == len(transport.possible[key].options):
+        group = transport.problem.workload.group(key[1])
+        need = transport.need(key[0], group, key[2])
+        return 1 if need is None else need
+    literals = transport.literals(key)
+    return total(1 if literals[i] is None else literals[i] for i in options)
+
+
+def _longest(
+    block: RuleBlock, transport: Transport, place: Place, rows: list[tuple[int, TransferKey, int]]
+) -> Iterator[tuple[int, Any]]:
+    """Yield (model ticks, literal) that add up to the longest of the transfers that are made.
+
+    A stair: the shortest length if any is made, then what the next is longer by if any of those is
+    made that are as long, and so on.
+    """
+    lengths = sorted({ticks for ticks, _, _ in rows})
+    tensor, microbatch = rows[0][1][:2]
+    for length, shorter in zip(lengths, [0, *lengths], strict=False):
+        name = f"{transport.name(rows[0][1])} leaves {place.index}{place.engine} {length}"
+        made = block.binary(name)
+        for _, key, which in (row for row in rows if row[0] >= length):
+            writer = (
+                transport.problem.graph.producers[tensor],
+                transport.problem.workload.group(microbatch),
+            )
+            option = transport.possible[key].options[which]
+            here = transport.choices.sum_of(writer, option.rows)
+            need = _any_option(transport, key, list(range(len(transport.possible[key].options))))
+            block.row(made >= here + need - 1)
+        yield length - shorter, made
