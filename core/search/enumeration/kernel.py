@@ -367,7 +367,7 @@ def _first_in_fixed_order(
     (Sinnen, Computers & Operations Research 2014, has this for fixed orders of all such tasks.)
     """
     count, devices = starts.shape
-    first = np.int64(-1)  # not a literal, which would be compiled apart
+    first: Any = np.int64(-1)  # not a literal, which would be compiled apart
     for task in range(count):
         if placed[task] or waiting[task] > 0:
             continue
