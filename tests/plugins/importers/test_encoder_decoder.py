@@ -1,12 +1,15 @@
 """T5 and Switch Transformers: parameters, work and branches, against published figures."""
 
 import json
+from pathlib import Path
 
 import networkx as nx
 import pytest
 
+from parplan.cli import main
 from parplan.errors import InputError
 from parplan.graph import Kind, Repeat
+from parplan.plan_file import load_plan
 from parplan.plugins.importers.huggingface import HuggingFace
 
 TINY = {
@@ -106,6 +109,47 @@ def test_layers_follow_the_formulas(load, granularity):
         assert flops(graph, Kind.BACKWARD_INPUT, path) == dense + 2 * square * pairs
         assert flops(graph, Kind.BACKWARD_WEIGHT, path) == dense
     assert flops(graph, Kind.FORWARD, "head") == 2 * b * t * H * V
+
+
+@pytest.mark.parametrize(
+    ("granularity", "experts", "count"),
+    [
+        # T5: two embeddings and biases (forward, weights, optimizer), two final norms (forward,
+        # backward, optimizer), loss (forward, backward), head (forward and two backward passes).
+        ("layer", "together", 2 * 3 + 2 * 3 + 2 * 3 + 2 + 3 - 1 + 5 * 4),
+        ("block", "together", 2 * 3 + 2 * 3 + 2 * 3 + 2 + 3 - 1 + 2 * 2 * 4 + 3 * 3 * 4),
+    ],
+)
+def test_operators_are_these(load, granularity, experts, count):
+    graph = load(TINY, granularity=granularity)
+    # Two embeddings share one table, whose optimizer is that of the first.
+    assert len(graph.operators) == count
+
+
+def test_a_plan_of_a_small_t5_is_made_and_checked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t5.json").write_text(json.dumps(TINY))
+    spec = {
+        "model": {
+            "kind": "huggingface",
+            "file": "t5.json",
+            "options": {"sequence": 64, "granularity": "layer", "tied": "replicas"},
+        },
+        "cluster": {
+            "devices": [
+                {"preset": "a100-sxm-40gb", "name": "a", "node": "one"},
+                {"preset": "l40s", "name": "l", "node": "one"},
+            ],
+            "intra": {"preset": "pcie4-x16"},
+        },
+        "workload": {"kind": "training", "microbatches": 3},
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    options = ["-o", "plan.json", "--solver", "list", "--time-limit", "1", "-q"]
+    assert main(["plan", "spec.json", *options]) == 0
+    assert main(["check", "plan.json"]) == 0
+    graph = load_plan(Path("plan.json")).schedule.problem.graph
+    assert {o.name for o in graph.operators} >= {"decoder.layers.2:backward-weight", "loss:forward"}
 
 
 def test_a_causal_mask_halves_the_decoder_alone(load):
