@@ -15,6 +15,8 @@ Each carries the thing at fault as attributes, so callers never parse text.
 
 from __future__ import annotations
 
+from parplan.clashes import Clash, Repair
+
 
 class ParplanError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
@@ -97,15 +99,35 @@ class PluginError(ParplanError):
 
 
 class InfeasibleError(ParplanError):
-    """No plan exists. ``conflict`` names the constraints that clash, ``repair`` the way out."""
+    """No plan exists.
+
+    Attributes
+    ----------
+    message
+        What cannot be, without the repair.
+    conflict, repair
+        Names of the constraints that clash, and the way out in words.
+    clashes, repairs
+        The requirements that clash, none of which can be left out, and the changes that help;
+        empty where only ``message`` and ``repair`` say it.
+    """
 
     exit_code = 3
 
     def __init__(
-        self, message: str, *, conflict: tuple[str, ...] = (), repair: str | None = None
+        self,
+        message: str,
+        *,
+        conflict: tuple[str, ...] = (),
+        repair: str | None = None,
+        clashes: tuple[Clash, ...] = (),
+        repairs: tuple[Repair, ...] = (),
     ) -> None:
+        self.message = message
         self.conflict = conflict
         self.repair = repair
+        self.clashes = clashes
+        self.repairs = repairs
         super().__init__(message if repair is None else f"{message}; {repair}")
 
 

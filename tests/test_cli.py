@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from parplan import files
+from parplan.clashes import Clash, Repair
 from parplan.cli import COMMANDS, main
 from parplan.errors import InfeasibleError, LimitError, PluginError, SolverError
 from parplan.plan_file import load_graph, load_plan, save_plan
@@ -210,6 +211,27 @@ def test_every_error_is_one_message_and_an_exit_code(
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == status
     assert found["message"]
+
+
+def test_what_clashes_and_what_helps_stand_in_the_json(
+    folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = InfeasibleError(
+        "no plan keeps all of: a, b",
+        conflict=("memory", "placement"),
+        repair="give gpu.memory 1 GiB more",
+        clashes=(Clash("memory", "a"), Clash("placement", "b")),
+        repairs=(Repair("give gpu.memory 1 GiB more", "capacity", ("gpu.memory",), 1.0, 2.0),),
+    )
+    fake_search(monkeypatch, raising(error))
+    assert main(["plan", "spec.yaml", "-q", "--json"]) == 3
+    told = capsys.readouterr()
+    assert told.err == "error: no plan keeps all of: a, b; give gpu.memory 1 GiB more\n"
+    found = json.loads(told.out)
+    assert found["constraints"] == ["memory", "placement"]
+    assert found["conflict"][1] == {"rule": "placement", "text": "b"}
+    assert found["repairs"][0]["what"] == ["gpu.memory"]
+    assert (found["repairs"][0]["least"], found["repairs"][0]["enough"]) == (1.0, 2.0)
 
 
 def test_debug_shows_the_traceback(

@@ -6,9 +6,12 @@ import contextlib
 import errno
 import sys
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
+import attrs
 import click
-from attrs import frozen
+from attrs import field, frozen
 
 from parplan.cli.output import StdoutClosedError, emit_json
 from parplan.errors import InfeasibleError, LimitError, ParplanError
@@ -25,18 +28,20 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @frozen
 class Failure:
-    """What is told of an error."""
+    """What is told of an error; ``details`` only as JSON."""
 
     code: int
     status: str
     message: str
+    details: Mapping[str, Any] = field(factory=dict)
 
 
 def explain_failure(error: BaseException) -> Failure:
     """Return exit code, status and message for any exception."""
     if isinstance(error, InfeasibleError):
-        conflict = f" (in conflict: {', '.join(error.conflict)})" if error.conflict else ""
-        return Failure(error.exit_code, "infeasible", f"{error}{conflict}")
+        told = error.conflict and not error.clashes  # these say it in full
+        conflict = f" (in conflict: {', '.join(error.conflict)})" if told else ""
+        return Failure(error.exit_code, "infeasible", f"{error}{conflict}", _reasons(error))
     if isinstance(error, ParplanError):
         status = "limit" if isinstance(error, LimitError) else "error"
         return Failure(error.exit_code, status, str(error))
@@ -76,8 +81,18 @@ def report_failure(error: BaseException, *, debug: bool, as_json: bool) -> int:
         print(f"error: {plain(failure.message)}", file=sys.stderr, flush=True)
     if as_json:
         with contextlib.suppress(StdoutClosedError, ParplanError):
-            emit_json({"status": failure.status, "message": failure.message})
+            told = {"status": failure.status, "message": failure.message}
+            emit_json({**told, **failure.details})
     return failure.code
+
+
+def _reasons(error: InfeasibleError) -> dict[str, Any]:
+    """Return what clashes, and what would help, as plain data."""
+    return {
+        "constraints": list(error.conflict),
+        "conflict": [attrs.asdict(clash) for clash in error.clashes],
+        "repairs": [attrs.asdict(repair) for repair in error.repairs],
+    }
 
 
 def _usage(error: click.ClickException) -> str:

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from parplan.contracts import (
     Answer,
+    Capability,
     Progress,
     Report,
     SolveOptions,
@@ -30,13 +31,15 @@ from parplan.problem import STEP, Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
 from parplan.search.incumbent import Incumbent
-from parplan.search.infeasible import TRY_S, explain
 
 if TYPE_CHECKING:
     from parplan.model.schedule_model import ScheduleModel
 
 MOST_INTERVALS = 3000
 """Largest model, in intervals, that is handed to a solver in one piece."""
+
+SECOND_OPINION_S = 8.0
+"""Seconds for another solver to say whether there is a plan, where one says that there is none."""
 
 UPPER_SHARE = 0.6
 """Part of the time for finding schedules where ticks are coarse; the rest goes to the bound."""
@@ -93,10 +96,23 @@ def choose(problem: Problem, rules: Rules, registry: Registry, options: SearchOp
             raise SolverError(f"is not available: {found.reason}", solver=name)
     else:
         name = next((n for n in PREFERRED if n in registry.solvers), "")
+    if name:
+        _check_form(registry.solvers[name].value, options)
     small = count <= MOST_INTERVALS
     if not name or not small:
         return Engine("", False, count, "list schedules and local search")
     return Engine(name, True, count, f"list schedules, then one model solved by {name}")
+
+
+def _check_form(solver: Solver, options: SearchOptions) -> None:
+    """Raise InputError if a form of the MIP is asked for, and the solver reads no MIP's rows."""
+    plain = SearchOptions()
+    for key in ("mip_form", "mip_products"):
+        if Capability.CP in solver.capabilities and getattr(options, key) != getattr(plain, key):
+            raise InputError(
+                f"'{solver.name}' has no forms of a MIP; name a MIP solver, such as highs",
+                key=f"search.{key}",
+            )
 
 
 def solver_for(registry: Registry, options: SearchOptions) -> Solver | None:
@@ -154,7 +170,7 @@ def solve(
     reason: BaseException | None = None
     failed: SolverError | None = None
     for solver in _backends(engine, registry):
-        until = deadline if claim is None else min(deadline, time.monotonic() + TRY_S)
+        until = deadline if claim is None else min(deadline, time.monotonic() + SECOND_OPINION_S)
         try:
             _solve_by(solver, rules, options, incumbent, until)
         except _NoPlanError as error:
@@ -169,10 +185,9 @@ def solve(
             break
     if claim is not None:
         if incumbent.schedule is None:
-            explained = explain(rules, claim, options.workers, deadline)
-            if explained.conflict == ("routes",) and isinstance(reason, InfeasibleError):
+            if isinstance(reason, InfeasibleError):
                 raise reason  # it names the operators
-            raise explained
+            raise InfeasibleError(f"{claim.name} proves that no plan exists")
         incumbent.fail(claim.name, f"claimed no plan exists, refuted by {incumbent.found_by}")
     elif failed is not None and incumbent.schedule is None:
         raise failed
@@ -248,7 +263,14 @@ class _Stage:
         seconds: float,
         start: Mapping[str, float] | None = None,
     ) -> Answer:
-        limits = SolveOptions(seconds, options.gap, options.workers, options.seed)
+        limits = SolveOptions(
+            seconds,
+            options.gap,
+            options.workers,
+            options.seed,
+            form=options.mip_form,
+            products=options.mip_products,
+        )
         with self._guarded():
             return self.solver.solve(model.pyomo, limits, start, self._report(model))
 

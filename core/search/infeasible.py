@@ -1,24 +1,15 @@
-"""Why no plan exists: quick proofs, the fewest rules that clash, and a change that helps."""
+"""Quick proofs that no plan exists."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 
-import attrs
-
-from parplan.contracts import SolveOptions, Solver, Termination
-from parplan.declarations import Resource
+from parplan.declarations import Resident, ResidentParameters, Running
 from parplan.errors import InfeasibleError
 from parplan.problem import Alternative, Problem
-from parplan.rules import Declared, Rules
+from parplan.rules import Rules
 from parplan.search.scheduling.coupling import refute_edges
-
-TRY_S = 8.0
-"""Seconds for one question to a solver while a conflict is narrowed down."""
-
-PRECISION = 0.01
-"""A repair is at most this part larger than the smallest one."""
 
 
 def refute(problem: Problem, rules: Rules) -> None:
@@ -29,13 +20,13 @@ def refute(problem: Problem, rules: Rules) -> None:
     the end, must fit all memories together.
     """
     refute_edges(problem, rules)
-    memories = [d.usable_bytes for d in problem.cluster.devices]
-    if not any(c.name == "memory" for c in rules.constraints):
+    memories = _memories(problem, rules)
+    if all(m is None for m in memories):
         return
     _refute_operators(problem, rules, memories)
     if any(m is None for m in memories):
         return
-    room = sum(m for m in memories if m is not None)
+    room = math.floor(sum(m for m in memories if m is not None))
     graph = problem.graph
     modes = [
         {problem.alternatives[o][row].mode for row in rows} for o, rows in enumerate(rules.allowed)
@@ -64,10 +55,24 @@ def refute(problem: Problem, rules: Rules) -> None:
         )
 
 
-def _refute_operators(problem: Problem, rules: Rules, memories: Sequence[int | None]) -> None:
+def _memories(problem: Problem, rules: Rules) -> list[float | None]:
+    """Return what the rules let each device hold of parameters, tensors and workspace together."""
+    found: list[float | None] = [None] * len(problem.cluster.devices)
+    for d, device in enumerate(problem.cluster.devices):
+        held = {
+            Resident(device.name),
+            ResidentParameters(device.name),
+            Running(device.name, per_workspace_byte=True),
+        }
+        limits = [r.capacity for _, r in rules.resources if held <= set(r.demands)]
+        found[d] = min(limits, default=None)
+    return found
+
+
+def _refute_operators(problem: Problem, rules: Rules, memories: Sequence[float | None]) -> None:
     graph = problem.graph
     for operator, rows in _open_rows(rules):
-        best: tuple[int, int, int] | None = None
+        best: tuple[float, int, int] | None = None
         cache: dict[int, tuple[int, int]] = {}
         for row in rows:
             alternative = problem.alternatives[operator][row]
@@ -123,108 +128,3 @@ def _takes_time(problem: Problem, rules: Rules, operator: int, microbatch: int) 
 
 def _gib(amount: float) -> str:
     return f"{amount / 2**30:.4g} GiB"
-
-
-def explain(rules: Rules, solver: Solver, workers: int, deadline: float) -> InfeasibleError:
-    """Return the error for a problem that a solver proved to have no plan.
-
-    A deletion filter over the rules finds a smallest set that clashes; then, for each resource
-    among them, bisection finds how much more of it alone would do. What the deadline (on
-    ``time.monotonic``'s clock) does not allow is left out.
-    """
-
-    def feasible(trial: Rules) -> bool | None:
-        left = min(TRY_S, deadline - time.monotonic())
-        if left <= 0:
-            return None
-        return _is_feasible(trial, solver, workers, left)
-
-    kept = [c.name for c in rules.constraints]
-    for name in tuple(kept):
-        rest = [other for other in kept if other != name]
-        if feasible(_only(rules, rest)) is False:
-            kept = rest
-    conflict = tuple(kept)
-    if not conflict:
-        return InfeasibleError(
-            "no plan exists even without any constraint: operators that must exchange tensors "
-            "have no route, or no modes that go together",
-            conflict=("routes",),
-            repair="add links, or modes that read what others write",
-        )
-    repairs = _repairs(_only(rules, conflict), feasible)
-    advice = " or ".join(repairs) or f"relax one of: {', '.join(conflict)}"
-    return InfeasibleError(
-        f"no plan obeys {' and '.join(conflict)} together", conflict=conflict, repair=advice
-    )
-
-
-def _only(rules: Rules, names: Sequence[str]) -> Rules:
-    """Return the rules of these names alone."""
-    return attrs.evolve(
-        rules,
-        constraints=tuple(c for c in rules.constraints if c.name in names),
-        declared=tuple(d for d in rules.declared if d.rule in names),
-    )
-
-
-def _is_feasible(rules: Rules, solver: Solver, workers: int, seconds: float) -> bool | None:
-    """Return whether a schedule exists; None if the solver cannot tell in time."""
-    from parplan.model.schedule_model import ScheduleModel  # loads Pyomo, which takes a second
-
-    try:
-        model = ScheduleModel(rules)
-    except InfeasibleError:
-        return False
-    answer = solver.solve(model.pyomo, SolveOptions(seconds, gap=0.99, workers=workers))
-    if answer.termination is Termination.INFEASIBLE:
-        return False
-    return True if answer.values else None
-
-
-def _repairs(rules: Rules, feasible: Callable[[Rules], bool | None]) -> list[str]:
-    """Return, for each resource that alone would help, how much more of it does."""
-    found: list[tuple[float, str]] = []
-    for declared in rules.declared:
-        if not isinstance(declared.what, Resource):
-            continue
-        resource = declared.what
-        step = max(resource.capacity, 1.0)
-        if feasible(_with_capacity(rules, declared, resource.capacity + 1e6 * step)) is not True:
-            continue
-        extra = _smallest(rules, declared, resource, feasible)
-        if extra is not None:
-            amount = f"{extra / 2**30:.3g} GiB" if resource.unit == "bytes" else f"{extra:.4g}"
-            unit = "" if resource.unit == "bytes" else f" {resource.unit}"
-            text = f"give '{resource.name}' {amount}{unit} more"
-            found.append((extra / step, text))
-    return [text for _, text in sorted(found)[:2]]
-
-
-def _smallest(
-    rules: Rules,
-    declared: Declared,
-    resource: Resource,
-    feasible: Callable[[Rules], bool | None],
-) -> float | None:
-    """Return an extra capacity that does, at most PRECISION above the smallest."""
-    low, high = 0.0, max(resource.capacity, 1.0) * 1e-3
-    while feasible(_with_capacity(rules, declared, resource.capacity + high)) is False:
-        low, high = high, high * 2
-    if feasible(_with_capacity(rules, declared, resource.capacity + high)) is not True:
-        return None
-    while high - low > PRECISION * high and high > 1e-9 * max(resource.capacity, 1.0):
-        middle = (low + high) / 2
-        answer = feasible(_with_capacity(rules, declared, resource.capacity + middle))
-        if answer is None:
-            break
-        low, high = (low, middle) if answer else (middle, high)
-    return high
-
-
-def _with_capacity(rules: Rules, declared: Declared, capacity: float) -> Rules:
-    assert isinstance(declared.what, Resource)
-    larger = attrs.evolve(declared, what=attrs.evolve(declared.what, capacity=capacity))
-    return attrs.evolve(
-        rules, declared=tuple(larger if d is declared else d for d in rules.declared)
-    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from parplan.contracts import Report
-from parplan.errors import LimitError
+from parplan.errors import InfeasibleError, LimitError
 from parplan.options import SearchOptions
 from parplan.plans import Plan
 from parplan.problem import Problem
@@ -21,7 +21,7 @@ from parplan.search.hand_made.baselines import Baseline, baselines, is_pipeline,
 from parplan.search.incumbent import Incumbent
 from parplan.search.infeasible import refute
 from parplan.search.objective_bounds import first_bounds
-from parplan.search.outcome import make_plan, why_no_plan
+from parplan.search.outcome import make_plan, why_infeasible, why_no_plan
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
@@ -138,6 +138,8 @@ def search(
                 _solve(run, engine)
             else:
                 _improve(run)
+    except InfeasibleError as error:
+        raise why_infeasible(error, rules, registry, options, deadline) from error
     except KeyboardInterrupt:
         interrupted = True
     if incumbent.schedule is None:

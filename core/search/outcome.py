@@ -9,13 +9,21 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import parplan
+from parplan.errors import InfeasibleError
 from parplan.options import SearchOptions
 from parplan.plans import Plan
 from parplan.problem import Problem
+from parplan.registry import Registry
 from parplan.rounding import rounding_report
 from parplan.rules import Rules
 from parplan.search import exact
+from parplan.search.conflicts.explained import explained
+from parplan.search.conflicts.possibility import Possibility
+from parplan.search.conflicts.requirements import only
 from parplan.search.incumbent import Incumbent
+
+LEAST_EXPLAINING_S = 5.0
+"""Seconds that may be spent on why no plan exists, even where the limit is over."""
 
 
 def make_plan(
@@ -69,6 +77,29 @@ def make_plan(
             **incumbent.accounts,
         },
     )
+
+
+def why_infeasible(
+    error: InfeasibleError,
+    rules: Rules,
+    registry: Registry,
+    options: SearchOptions,
+    deadline: float,
+) -> InfeasibleError:
+    """Return a proof that no plan exists with the fewest requirements that clash, and repairs.
+
+    Until the deadline, and for a few seconds at least; Ctrl-C ends it.
+    """
+    possibility = Possibility(
+        exact.solver_for(registry, options),
+        options.workers,
+        exact.intervals(rules.problem, only(rules, ())) <= exact.MOST_INTERVALS,
+        max(deadline, time.monotonic() + LEAST_EXPLAINING_S),
+    )
+    try:
+        return explained(error, rules, registry, possibility)
+    except KeyboardInterrupt:
+        return error
 
 
 def why_no_plan(

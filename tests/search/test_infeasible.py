@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import attrs
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 
 from parplan.errors import InfeasibleError
-from parplan.graph import Mode, ParameterGroup, Tensor
+from parplan.graph import Mode, ParameterGroup
 from parplan.options import SearchOptions
 from parplan.problem import Problem
 from parplan.registry import Registry
@@ -78,25 +76,6 @@ def test_modes_that_never_go_together_are_named(registry: Registry) -> None:
     problem = attrs.evolve(problem, graph=graph)
     with pytest.raises(InfeasibleError, match="'t0' cannot get from operator 'o0' to 'o1'"):
         refute(problem, make_rules(problem, registry))
-
-
-@pytest.mark.slow
-def test_only_the_rules_that_clash_are_named_and_the_repair_works(registry: Registry) -> None:
-    # Each device has room for one operator's output; the pin wants both on the first.
-    outputs = tuple(Tensor(f"out{i}", f"o{i}", (), 2, output=True) for i in range(2))
-    problem = chain(2, devices=2, size=0)
-    graph = attrs.evolve(problem.graph, tensors=(*problem.graph.tensors, *outputs))
-    problem = _with_memory(attrs.evolve(problem, graph=graph), 2)
-    problem = ruled(problem, "placement", pin={"*": ("g0",)})
-    with pytest.raises(InfeasibleError) as caught:
-        search(problem, make_rules(problem, registry), registry, OPTIONS)
-    assert caught.value.conflict == ("memory", "placement")
-    told = re.search(r"together; give 'g0.memory' ([0-9.e+-]+) GiB more$", str(caught.value))
-    assert told is not None
-    extra = float(told[1]) * 2**30
-    assert extra == pytest.approx(2.0, rel=0.02)
-    roomy = _with_memory(problem, 2 + round(extra))
-    assert search(roomy, make_rules(roomy, registry), registry, OPTIONS).value == 2.0
 
 
 def test_an_order_against_the_data_is_found(registry: Registry) -> None:

@@ -1,0 +1,113 @@
+"""The least capacity of resources with which a plan exists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+
+from parplan.checking.facts import Facts
+from parplan.checking.usage import Usage
+from parplan.declarations import Resident, ResidentParameters, Resource, Running
+from parplan.problem import Problem
+from parplan.rules import Rules
+from parplan.schedule import Schedule
+from parplan.search.conflicts.possibility import Possibility
+from parplan.search.conflicts.requirements import resource_at, with_capacity
+
+PRECISION = 0.01
+"""What is enough is at most this part more than what is proven to be needed."""
+
+
+@frozen
+class Extra:
+    """How much more of some resources a plan takes.
+
+    ``least`` or more is needed of at least one of them; with ``enough`` more of each there is a
+    plan.
+    """
+
+    least: float
+    enough: float
+
+
+def least_extra(rules: Rules, positions: Sequence[int], possibility: Possibility) -> Extra | None:
+    """Return how much more of resources there must be, the same of each.
+
+    A schedule that is found says by its own peak how much is enough, a proof how much is not; what
+    is between is halved, until the two meet within ``PRECISION``.
+
+    Parameters
+    ----------
+    positions
+        Of the resources in ``rules.declared``. The rules as they are leave no plan.
+
+    Returns
+    -------
+    Extra | None
+        None if no amount is known to be enough.
+    """
+    resources = [resource_at(rules, p) for p in positions]
+    step = granule(rules.problem, resources)
+    huge = _everything(rules.problem) if step else 1e6 * (1 + sum(r.capacity for r in resources))
+    found = possibility.of(_larger(rules, positions, huge))
+    if found.schedule is None:
+        return None
+    low, high = 0.0, _extra(found.schedule, resources)
+    while high - low > max(PRECISION * high, step):
+        middle = (low + high) / 2
+        found = possibility.of(_larger(rules, positions, middle))
+        if found.schedule is not None:
+            high = min(_extra(found.schedule, resources), middle)
+        elif found.possible is False:
+            low = middle
+        else:
+            break
+    # Levels are whole steps: below the next one that is above ``low`` nothing is gained.
+    exact = [step - (r.capacity + low) % step for r in resources] if step else [0.0]
+    return Extra(min(low + min(exact), high), high)
+
+
+def _everything(problem: Problem) -> float:
+    """Return more bytes than any schedule can hold at once on one device."""
+    return float(sum(_all_bytes(problem))) * (problem.workload.microbatches + 1)
+
+
+def _larger(rules: Rules, positions: Sequence[int], extra: float) -> Rules:
+    for position in positions:
+        capacity = resource_at(rules, position).capacity + extra
+        rules = with_capacity(rules, position, capacity)
+    return rules
+
+
+def _extra(schedule: Schedule, resources: Sequence[Resource]) -> float:
+    usage = Usage(Facts(schedule))
+    return max(usage.profile(resource).peak - resource.capacity for resource in resources)
+
+
+def granule(problem: Problem, resources: Sequence[Resource]) -> float:
+    """Return what every level of these resources is a multiple of; 0 where there is no such."""
+    bytes_ = (Resident, ResidentParameters, Running)
+    demands = [demand for resource in resources for demand in resource.demands]
+    if all(
+        isinstance(d, bytes_) and d.amount == 1.0 and getattr(d, "per_workspace_byte", True)
+        for d in demands
+    ):
+        return float(math.gcd(*_all_bytes(problem)) or 1)
+    return 0.0
+
+
+def _all_bytes(problem: Problem) -> Iterator[int]:
+    """Yield the sizes of everything that may lie in memory, each at least once."""
+    graph, workload = problem.graph, problem.workload
+    yield 0
+    for index, operator in enumerate(graph.operators):
+        runs = problem.microbatches_of(index)
+        samples = runs if workload.scales else runs[:1]
+        for mode in range(len(operator.modes)):
+            yield operator.modes[mode].workspace_bytes
+            yield from graph.parameter_bytes(index, mode).values()
+            for tensor in graph.writes(index, mode):
+                for m in samples:
+                    yield problem.tensor_bytes(tensor, mode, m) or 0
