@@ -25,6 +25,7 @@ from parplan.problem import Problem
 from parplan.reporting import longest_stage_span_ticks
 from parplan.schedule import Schedule
 from parplan.search.placing.coarsening import Coarse, coarsen
+from parplan.search.placing.convexity import convex_parts
 from parplan.search.placing.placement import Placement, Placer, single_operators
 from parplan.search.placing.ways import Ways
 from parplan.search.scheduling.coupling import check_modes
@@ -146,6 +147,7 @@ def prepare(
             for whole in placer.parts(placement, ways, split_weights=split_weights)
             for part in _apart(whole, [stage_of_block[block_of[o]] for o in whole])
         ]
+        parts = convex_parts(problem.graph, parts)
         if any(len(part) > 1 for part in parts):
             coarse = coarsen(problem, placer.rules, assignment, parts)
     if coarse is None:
