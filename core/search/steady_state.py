@@ -30,7 +30,10 @@ STARTING_SHARE = 0.1
 """Part of the time limit in which lines of items are cut, at most."""
 
 PARTITION_SHARE = 0.5
-"""Part of the time left for annealing where a solver has the rest."""
+"""Part of the time left for annealing, at most, where a solver has the rest."""
+
+CHOICES_PER_SECOND = 100
+"""Items times devices that are worth a second of annealing before a solver."""
 
 MOST_CHOICES = 6_000
 """Alternatives to choose from, in all, up to which a solver may prove something."""
@@ -45,8 +48,11 @@ def divide(run: Run, loading: Loading) -> None:
     with run.contained("partition", optional=True):
         instance = make_instance(run.placer, loading)
         if instance is not None:
-            part = PARTITION_SHARE if proving else 1.0
-            _search_partitions(run, instance, run.part_of_rest(part))
+            until = run.deadline
+            if proving:
+                seconds = instance.allowed.size / CHOICES_PER_SECOND
+                until = min(run.part_of_rest(PARTITION_SHARE), time.monotonic() + seconds)
+            _search_partitions(run, instance, until)
     if run.incumbent.schedule is None:
         with run.contained("first schedules"):
             for name, candidate in first_candidates(run.placer, run.deadline):

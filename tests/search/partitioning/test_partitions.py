@@ -1,0 +1,95 @@
+"""Annealing and cuts of lines against all partitions of tiny graphs."""
+
+from __future__ import annotations
+
+import time
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parplan.registry import Registry
+from parplan.search.partitioning.annealing import annealed, load_of
+from parplan.search.partitioning.line_splits import split_line
+from parplan.search.partitioning.partitions import partitions
+from parplan.search.partitioning.starts import even_split, lines, starting_partitions
+from tests.search.partitioning.test_kernel import made
+from tests.search.partitioning.tiny import least_seconds, tiny_problem
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10**6), once=st.booleans(), contiguous=st.booleans())
+def test_annealing_finds_the_best_partition(
+    registry: Registry, seed: int, once: bool, contiguous: bool
+) -> None:
+    problem = tiny_problem(seed, leaves_once=once, contiguous=contiguous)
+    _, instance = made(problem, registry)
+    least = least_seconds(problem, contiguous=contiguous) / problem.tick_s
+    best = np.inf
+    for start in starting_partitions(instance, time.monotonic() + 60.0, seed):
+        for turn in range(3):
+            # A run makes 2,000 moves at least, however slow the machine is.
+            found = annealed(instance, start, 1e-9, turn, target=least)
+            assert found.load == load_of(instance, found.device_of) >= least * (1 - 1e-9)
+            best = min(best, found.load)
+    assert best == pytest.approx(least)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_line_is_cut_as_well_as_can_be(registry: Registry, seed: int) -> None:
+    problem = tiny_problem(seed, leaves_once=True, operators=6)
+    _, instance = made(problem, registry)
+    line = next(lines(instance, seed))
+    split = split_line(instance, line)
+    assert split is not None
+    devices = instance.allowed.shape[1]
+    every = []
+    for row in product(range(devices), repeat=len(line)):
+        ends = [i for i in range(len(row)) if i == 0 or row[i] != row[i - 1]]
+        if len({row[i] for i in ends}) == len(ends):  # no device has a second run
+            device_of = np.zeros(len(instance.bytes), dtype=np.int64)
+            for unit, device in zip(line, row, strict=True):
+                device_of[unit] = device
+            every.append(load_of(instance, device_of))
+    assert load_of(instance, split) == pytest.approx(min(every))
+
+
+def test_lines_follow_the_flow_of_data(registry: Registry) -> None:
+    _, instance = made(tiny_problem(7, operators=8), registry)
+    for _, line in zip(range(6), lines(instance, 1), strict=False):
+        assert sorted(item for unit in line for item in unit) == list(range(len(instance.bytes)))
+        place = {item: at for at, unit in enumerate(line) for item in unit}
+        for tail, head, flow in zip(
+            instance.arc_tail.tolist(),
+            instance.arc_head.tolist(),
+            instance.arc_flow.tolist(),
+            strict=True,
+        ):
+            if not instance.goes_back[flow]:
+                assert place[tail] <= place[head]
+
+
+def test_an_even_split_uses_fast_devices_and_only_where_items_may_be(registry: Registry) -> None:
+    _, instance = made(tiny_problem(3, operators=8), registry)
+    units = next(lines(instance, 0))
+    fast = instance.allowed.shape[1] - 1
+    assert set(even_split(instance, units).tolist()) <= set(range(fast))
+    barred = instance.allowed.copy()
+    barred[0] = False
+    barred[0, fast] = True
+    assert even_split(instance._replace(allowed=barred), units)[0] == fast
+
+
+def test_partitions_get_better_and_end_at_the_target(registry: Registry) -> None:
+    problem = tiny_problem(11, operators=8)
+    _, instance = made(problem, registry)
+    start = np.zeros(len(instance.bytes), dtype=np.int64)
+    target = least_seconds(problem) / problem.tick_s
+    until = time.monotonic() + 60.0
+    found = list(partitions(instance, [start], None, 1, until, 0, target=target))
+    loads = [load_of(instance, device_of) for device_of in found]
+    assert loads == sorted(set(loads), reverse=True)
+    assert loads[-1] == pytest.approx(target)
+    assert time.monotonic() < until
