@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from enum import StrEnum
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
@@ -419,3 +420,42 @@ class ExecutorFactory(ABC):
     @abstractmethod
     def create(self, workers: int) -> Executor:
         """Return an executor with that many workers."""
+@frozen
+class Freedom:
+    """What of a schedule may change, while the rest keeps its alternatives and its order.
+
+    Attributes
+    ----------
+    choices
+        The alternatives (indices into ``problem.alternatives[operator]``) that an (operator index,
+        placement group) may take; the times of its tasks may change, too.
+    tasks
+        Further tasks (operator index, microbatch) whose times and order may change.
+    """
+
+    choices: Mapping[tuple[int, int], tuple[int, ...]] = field(factory=dict)
+    tasks: frozenset[tuple[int, int]] = frozenset()
+
+
+class Neighbourhood(ABC):
+    """Says what of a good schedule to free, for a solver to do again with the rest as it is."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def free(
+        self, elite: Sequence[Schedule], rules: Rules, size: int, random: Random
+    ) -> Freedom | None:
+        """Return what to free of the first schedule; None if there is nothing of this kind.
+
+        Parameters
+        ----------
+        elite
+            Good schedules, the best first: it is the one to change.
+        size
+            About how many tasks to free.
+        random
+            The only source of chance.
+        """
+
+

@@ -17,6 +17,7 @@ from parplan.contracts import (
     ExecutorFactory,
     Exporter,
     Importer,
+    Neighbourhood,
     Objective,
     PlacementHeuristic,
     Solver,
@@ -62,6 +63,11 @@ def parplan_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body
 @hookspec
 def parplan_heuristics() -> Iterable[PlacementHeuristic]:  # type: ignore[empty-body]  # a specification
     """Return placement heuristics for graphs of any shape."""
+
+
+@hookspec
+def parplan_neighbourhoods() -> Iterable[Neighbourhood]:  # type: ignore[empty-body]  # a specification
+    """Return neighbourhoods: what of a schedule a solver is to do again."""
 
 
 @hookspec

@@ -14,6 +14,7 @@ from parplan.contracts import (
     ExecutorFactory,
     Exporter,
     Importer,
+    Neighbourhood,
     Objective,
     PlacementHeuristic,
     Solver,
@@ -45,6 +46,7 @@ class Registry:
     exporters: Mapping[str, Registered[Exporter]] = field(factory=dict)
     strategies: Mapping[str, Registered[type[Strategy]]] = field(factory=dict)
     heuristics: Mapping[str, Registered[PlacementHeuristic]] = field(factory=dict)
+    neighbourhoods: Mapping[str, Registered[Neighbourhood]] = field(factory=dict)
     cost_models: Mapping[str, Registered[type[CostModel]]] = field(factory=dict)
     executors: Mapping[str, Registered[ExecutorFactory]] = field(factory=dict)
     failures: tuple[PluginError, ...] = ()

@@ -71,6 +71,12 @@ HEURISTICS: tuple[str, ...] = (
     "parplan.plugins.heuristics.clustering:Clustering",
     "parplan.plugins.heuristics.dynamic_level:DynamicLevel",
 )
+NEIGHBOURHOODS = (
+    "parplan.plugins.neighbourhoods.device_pair:DevicePair",
+    "parplan.plugins.neighbourhoods.path_relinking:PathRelinking",
+    "parplan.plugins.neighbourhoods.subgraph:Subgraph",
+    "parplan.plugins.neighbourhoods.time_window:TimeWindow",
+)
 COST_MODELS = (
     "parplan.plugins.costs.measured:Measured",
     "parplan.plugins.costs.roofline:Roofline",
@@ -126,6 +132,12 @@ def parplan_strategies() -> list[Any]:
 def parplan_heuristics() -> list[Any]:
     """Give the built-in placement heuristics."""
     return [cls() for cls in _load(HEURISTICS)]
+
+
+@hookimpl
+def parplan_neighbourhoods() -> list[Any]:
+    """Give the built-in neighbourhoods."""
+    return [cls() for cls in _load(NEIGHBOURHOODS)]
 
 
 @hookimpl

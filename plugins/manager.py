@@ -31,6 +31,7 @@ OBJECTS: Mapping[str, type] = {
     "parplan_importers": contracts.Importer,
     "parplan_exporters": contracts.Exporter,
     "parplan_heuristics": contracts.PlacementHeuristic,
+    "parplan_neighbourhoods": contracts.Neighbourhood,
     "parplan_executors": contracts.ExecutorFactory,
 }
 """Hooks that return objects."""

@@ -283,6 +283,7 @@ KIND_HEADINGS = {
     "exporters": "Exporters",
     "strategies": "Strategies",
     "heuristics": "Placement heuristics",
+    "neighbourhoods": "Neighbourhoods",
     "cost_models": "Cost models",
     "executors": "Executors",
 }

@@ -21,6 +21,7 @@ KINDS = (
     "exporters",
     "strategies",
     "heuristics",
+    "neighbourhoods",
     "cost_models",
     "executors",
 )

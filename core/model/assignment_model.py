@@ -16,7 +16,7 @@ that of any plan with this assignment. The rows are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +42,7 @@ from parplan.model.demands import Demands, Use
 from parplan.model.extraction import reader
 from parplan.model.lifetimes import Lifetimes
 from parplan.model.rule_model import RuleModel
+from parplan.model.surroundings import Surroundings
 from parplan.model.symmetry import exchangeable_devices
 from parplan.model.tasks import durations, make_shadows
 from parplan.model.transfers import Untimed
@@ -55,23 +56,6 @@ THRESHOLDS = 8
 
 MOST_SYMMETRY_TERMS = 200_000
 """Most terms in rows against symmetry; later operators have none beyond it."""
-
-
-@frozen
-class Surroundings:
-    """What is certain of every plan of a problem, in ticks.
-
-    Attributes
-    ----------
-    around
-        (ticks before, ticks after) that no plan undercuts, of a task (operator, microbatch) in an
-        alternative.
-    least
-        A makespan that no plan undercuts.
-    """
-
-    around: Callable[[int, int, int], tuple[int, int]]
-    least: int
 
 
 class AssignmentModel(RuleModel):

@@ -23,6 +23,9 @@ Key = tuple[int, int]
 Assignment = Mapping[Key, int]
 """Index into ``problem.alternatives[operator]`` for each (operator, placement group)."""
 
+Given = Mapping[Key, int | tuple[int, ...]]
+"""What is given of an assignment: an alternative of some keys, or those among which to choose."""
+
 
 class Choices:
     """The alternatives still open for each (operator, placement group), and their literals.
@@ -38,7 +41,7 @@ class Choices:
         If an assignment names an alternative that the rules forbid.
     """
 
-    def __init__(self, rules: Rules, block: RuleBlock, assignment: Assignment | None) -> None:
+    def __init__(self, rules: Rules, block: RuleBlock, assignment: Given | None) -> None:
         self.rules = rules
         self.problem = rules.problem
         self.block = block
@@ -55,16 +58,18 @@ class Choices:
         """Return the placement groups of an operator."""
         return self.problem.groups_of(o)
 
-    def _open(self, o: int, h: int, assignment: Assignment) -> tuple[int, ...]:
+    def _open(self, o: int, h: int, given: Given) -> tuple[int, ...]:
         rows = self.rules.allowed_by_group[o][h]
-        if (o, h) not in assignment:
+        if (o, h) not in given:
             return rows
-        if assignment[o, h] not in rows:
+        wanted = given[o, h]
+        left = (wanted,) if isinstance(wanted, int) else wanted
+        if not left or not set(left) <= set(rows):
             raise InputError(
                 f"operator '{self.problem.graph.operators[o].name}': assigned alternative "
-                f"{assignment[o, h]} is not allowed; allowed: {list(rows)}"
+                f"{wanted} is not allowed; allowed: {list(rows)}"
             )
-        return (assignment[o, h],)
+        return left
 
     def _add_literals(self, o: int, h: int) -> None:
         rows = self.rows[o, h]

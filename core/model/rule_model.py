@@ -10,7 +10,7 @@ from parplan.contracts import Constraint, Objective
 from parplan.declarations import Apart, Contiguous, TimeLag, Together
 from parplan.errors import ParplanError, PluginError
 from parplan.model.blocks import Definition, RuleBlock
-from parplan.model.choices import Assignment, Choices
+from parplan.model.choices import Choices, Given
 from parplan.model.clock import Clock
 from parplan.model.contiguity import line_up
 from parplan.model.tasks import durations
@@ -31,7 +31,7 @@ class RuleModel:
         The alternatives and their literals.
     """
 
-    def __init__(self, rules: Rules, assignment: Assignment | None = None) -> None:
+    def __init__(self, rules: Rules, assignment: Given | None = None) -> None:
         self.rules = rules
         self.problem: Problem = rules.problem
         self.pyomo: Any = pyo.ConcreteModel(self.problem.name)

@@ -11,7 +11,7 @@ from parplan.collector import collector_paused
 from parplan.declarations import Order, TimeLag
 from parplan.errors import InputError
 from parplan.model.assignment_model import AssignmentModel as AssignmentModel
-from parplan.model.choices import Assignment
+from parplan.model.choices import Given
 from parplan.model.clock import Clock, Rounding
 from parplan.model.cp_bridge import bridge
 from parplan.model.demands import Demands
@@ -56,7 +56,8 @@ class ScheduleModel(RuleModel):
     Parameters
     ----------
     assignment
-        Alternatives that are given, all or some; no variable is made for these.
+        Alternatives that are given, all or some; no variable is made for these. Several for one
+        operator are those among which to choose.
 
     Attributes
     ----------
@@ -82,7 +83,7 @@ class ScheduleModel(RuleModel):
         self,
         rules: Rules,
         options: ModelOptions | None = None,
-        assignment: Assignment | None = None,
+        assignment: Given | None = None,
     ) -> None:
         super().__init__(rules, assignment)
         self.options = options or ModelOptions()

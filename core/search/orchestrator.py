@@ -74,6 +74,9 @@ FILLING_SHARE = 0.25
 PLACEMENT_SHARE = 0.7
 """Part of the time left for the search on placements, where sequences have the rest."""
 
+NEIGHBOURHOOD_SHARE = 0.6
+"""Part of the time then left in which parts of the best schedule are done again by a solver."""
+
 CRITERION_SHARE = 0.5
 """Part of the time left after the search for exact times that a search by scenarios may use."""
 
@@ -227,6 +230,9 @@ def _improve(run: Run) -> None:
         return
     with run.contained("local search"):
         steps.search_placements(run, run.part_of_rest(PLACEMENT_SHARE))
+    if run.is_open and not is_pipeline(run.placer):
+        with run.contained("neighbourhoods"):
+            steps.redo_parts(run, run.part_of_rest(NEIGHBOURHOOD_SHARE))
     criterion = run.rules.objectives[0].criterion()
     later = 0.0
     if criterion is not None:

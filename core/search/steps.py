@@ -28,6 +28,7 @@ from parplan.search.improving.improvement import under_rules
 from parplan.search.improving.islands import can_relink, searched_by_relinking
 from parplan.search.improving.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.improving.team import improved_by_team
+from parplan.search.neighbourhoods.search import ELITE, can_redo_parts, search_neighbourhoods
 from parplan.search.objective_bounds import is_makespan
 from parplan.search.placing.evaluation import Candidate, Finisher, Prepared, prepare
 from parplan.search.placing.placement import Placer
@@ -234,6 +235,23 @@ def search_placements(run: Run, until: float) -> None:
     run.with_workers("local search", work)
 
 
+def redo_parts(run: Run, until: float) -> None:
+    """Free parts of the best schedule and let a solver do them again, where its size allows."""
+    solver = solver_for(run.registry, run.options)
+    schedule = run.incumbent.schedule
+    if solver is None or schedule is None or not can_redo_parts(run.rules, solver, schedule):
+        return
+    run.incumbent.tell("neighbourhoods")
+    finisher = Finisher(run.placer)
+    others = [finisher.finish(c) for c in sorted(run.candidates, key=_figure)[:ELITE]]
+    search_neighbourhoods(
+        run.rules, run.registry.neighbourhoods, solver, run.options, run.incumbent, others, until
+    )
+    better = run.incumbent.schedule
+    if better is not None and better is not schedule:
+        run.candidates.append(given_candidate(run.placer, better))
+
+
 def search_sequences(run: Run, until: float) -> None:
     """Search the sequences of the best candidates' placements."""
     if time.monotonic() >= until:
@@ -265,3 +283,7 @@ def bend(run: Run, criterion: ScenarioCriterion, until: float) -> None:
     best = [c for _, c in sorted(ranked, key=lambda row: row[0])]
     for candidate in improved_by_scenarios(run.placer, best, criterion, until, run.options.seed):
         run.incumbent.offer(finisher.finish(candidate), "scenario search")
+
+
+def _figure(candidate: Candidate) -> int:
+    return candidate.figure

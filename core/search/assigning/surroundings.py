@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from parplan.model.assignment_model import Surroundings
+from parplan.model.surroundings import Surroundings
 from parplan.problem import STEP
 from parplan.rules import Rules
 from parplan.search.bounds.instance import compile_instance

@@ -1,0 +1,1 @@
+"""Neighbourhoods: what of a good schedule a solver does again."""
