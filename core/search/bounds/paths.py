@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.errors import InfeasibleError
+from parplan.search.bounds.beside import Beside
 from parplan.search.bounds.instance import Arc, Array, Instance, is_step
 from parplan.search.bounds.one_machine import secured
 
@@ -46,17 +47,21 @@ class Windows:
 def find_windows(instance: Instance) -> Windows:
     """Return heads and tails; a longest path in which each reader picks its best producer.
 
+    Several producers of one reader count together, too: see ``beside``.
+
     Raises
     ------
     InfeasibleError
         If an operator has no choice whose inputs and outputs can reach it.
     """
     series = tuple(_series(instance, o) for o in range(len(instance.choices)))
+    beside = Beside(instance)
     with np.errstate(invalid="ignore"):
-        return Windows(instance, _heads(instance, series), _tails(instance, series), series)
+        heads, tails = _heads(instance, series, beside), _tails(instance, series, beside)
+    return Windows(instance, heads, tails, series)
 
 
-def _heads(instance: Instance, series: tuple[Array, ...]) -> tuple[Array, ...]:
+def _heads(instance: Instance, series: tuple[Array, ...], beside: Beside) -> tuple[Array, ...]:
     """Return the earliest starts, producers first."""
     heads: list[Array] = [np.zeros(0)] * len(instance.choices)
     for o in instance.order:
@@ -65,18 +70,24 @@ def _heads(instance: Instance, series: tuple[Array, ...]) -> tuple[Array, ...]:
         found = np.where(instance.usable[o], release, np.inf)
         for arc in instance.incoming[o]:
             found = np.maximum(found, arrival(instance, heads, series, arc))
+        together = beside.heads(heads, o)
+        if together is not None:
+            found = np.maximum(found, together)
         _check(instance, o, found)
         heads[o] = found
     return tuple(heads)
 
 
-def _tails(instance: Instance, series: tuple[Array, ...]) -> tuple[Array, ...]:
+def _tails(instance: Instance, series: tuple[Array, ...], beside: Beside) -> tuple[Array, ...]:
     """Return the least remainders, readers first."""
     tails: list[Array] = [np.zeros(0)] * len(instance.choices)
     for o in reversed(instance.order):
         found = np.where(instance.usable[o], 0.0, np.inf)
         for arc in instance.outgoing[o]:
             found = np.maximum(found, remainder(instance, tails, series, arc))
+        together = beside.tails(tails, o)
+        if together is not None:
+            found = np.maximum(found, together)
         _check(instance, o, found)
         tails[o] = found
     return tuple(tails)
