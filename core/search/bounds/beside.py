@@ -88,7 +88,8 @@ class Beside:
         )
 
     def _delays(self, arcs: Sequence[Arc], microbatch: int) -> Array:
-        return np.maximum.reduce([self.instance.delays(arc, microbatch) for arc in arcs])
+        longest: Array = np.maximum.reduce([self.instance.delays(a, microbatch) for a in arcs])
+        return longest
 
     def _least_start(
         self, operator: int, neighbours: Sequence[tuple[int, Array, Array, Array]]
@@ -118,8 +119,9 @@ class Beside:
         busy = np.minimum.accumulate(head) + np.cumsum(work, axis=0)
         busy = np.ceil(busy * (1 - 1e-12) - CLOSE)
         beside = np.maximum.accumulate(np.maximum(near, busy), axis=0)
-        start: Array = np.minimum(away[0], beside[-1])
-        return np.minimum(start, np.maximum(beside[:-1], away[1:]).min(axis=0))
+        some_away = np.maximum(beside[:-1], away[1:]).min(axis=0)
+        start: Array = np.minimum(np.minimum(away[0], beside[-1]), some_away)
+        return start
 
     @cached_property
     def _grouped(self) -> tuple[tuple[dict[int, list[Arc]], ...], tuple[dict[int, list[Arc]], ...]]:
@@ -152,19 +154,18 @@ class Beside:
     # -- devices ---------------------------------------------------------------------------------
 
     @cached_property
-    def _cache(self) -> dict[object, NDArray[np.bool_] | NDArray[np.int64]]:
+    def _member_cache(self) -> dict[int, NDArray[np.bool_]]:
         return {}
 
     def _members(self, operator: int) -> NDArray[np.bool_]:
         """Return which choice of an operator includes which device, ``(A, devices)``."""
         choices = self.instance.choices[operator]
-        key = ("members", id(choices))
-        if key not in self._cache:
+        if id(choices) not in self._member_cache:
             found = np.zeros((len(choices), len(self.instance.problem.cluster.devices)), dtype=bool)
             for row, choice in enumerate(choices):
                 found[row, list(choice.devices)] = True
-            self._cache[key] = found
-        return self._cache[key]
+            self._member_cache[id(choices)] = found
+        return self._member_cache[id(choices)]
 
     def _first_devices(self, operator: int) -> NDArray[np.int64]:
         return np.array([c.devices[0] for c in self.instance.choices[operator]], dtype=np.int64)
@@ -174,7 +175,8 @@ class Beside:
         instance = self.instance
         table = instance.amounts[instance.use[operator]][:, self._busiest]
         capacity = instance.capacities[self._busiest]
-        return np.divide(table, capacity, out=np.zeros_like(table), where=capacity > 0)
+        parts: Array = np.divide(table, capacity, out=np.zeros_like(table), where=capacity > 0)
+        return parts
 
     @cached_property
     def _busiest(self) -> NDArray[np.int64]:
@@ -186,7 +188,8 @@ class Beside:
         for o in range(len(instance.choices)):
             used = instance.amounts[instance.use[o]] / positive
             total += self._members(o).T.astype(float) @ used
-        return total.argmax(axis=1)
+        busiest: NDArray[np.int64] = total.argmax(axis=1)
+        return busiest
 
 
 def _least(times: Array) -> Array:
