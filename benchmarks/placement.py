@@ -9,6 +9,7 @@ from benchmarks.cases import Case
 
 FAMILIES: tuple[str, ...] = (
     "benchmarks.job_shops",
+    "benchmarks.mip_forms",
     "benchmarks.optimal_schedules",
     "benchmarks.dnn_partitioning",
     "benchmarks.multimodal",

@@ -20,6 +20,7 @@ from parplan.criteria import Criterion as Criterion  # named by objectives, so p
 from parplan.declarations import Declaration
 from parplan.errors import InputError
 from parplan.graph import Estimate as Estimate  # given by cost models, so part of the contract
+from parplan.options import MipForm, MipProducts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,13 +209,23 @@ class Termination(StrEnum):
 
 @frozen
 class SolveOptions:
-    """What a solve may use. ``cutoff`` and ``gap`` are None where not asked for."""
+    """What a solve may use.
+
+    Attributes
+    ----------
+    cutoff
+        Value that an answer must reach; None if not asked for.
+    form, products
+        How a MIP says what runs apart, and what is chosen together; others need not care.
+    """
 
     time_limit_s: float = 60.0
     gap: float = 0.0
     workers: int = 2
     seed: int = 0
     cutoff: float | None = None
+    form: MipForm = MipForm.DISJUNCTIVE
+    products: MipProducts = MipProducts.SEPARATE
 
 
 @frozen

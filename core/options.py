@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from parplan.errors import InputError
+
+
+class MipForm(StrEnum):
+    """How a MIP keeps what runs on one resource apart."""
+
+    DISJUNCTIVE = "disjunctive"
+    RANK_BASED = "rank-based"
+    TIME_INDEXED = "time-indexed"
+
+
+class MipProducts(StrEnum):
+    """How a MIP says that two choices are made together."""
+
+    SEPARATE = "separate"
+    STANDARD = "standard"
+    RLT = "rlt"
+    COMPACT = "compact"
+
+
+def _mip_form(name: str) -> MipForm:
+    _check_name(name, MipForm, "mip_form")
+    return MipForm(name)
+
+
+def _mip_products(name: str) -> MipProducts:
+    _check_name(name, MipProducts, "mip_products")
+    return MipProducts(name)
+
+
+def _check_name(name: str, kind: type[StrEnum], key: str) -> None:
+    """Raise InputError for a name that is none of a kind, with those that are."""
+    if name not in list(kind):
+        raise InputError(f"'{name}' is none of {', '.join(kind)}", key=f"search.{key}")
 
 
 @frozen
@@ -26,6 +60,8 @@ class SearchOptions:
         Processes or threads that may run at the same time.
     seed
         Of everything random.
+    mip_form, mip_products
+        What a MIP solver is given: see docs/explanation/mip-forms.md. CP-SAT has no use for it.
     """
 
     solver: str = ""
@@ -33,6 +69,8 @@ class SearchOptions:
     gap: float = 0.0
     workers: int = 2
     seed: int = 0
+    mip_form: MipForm = field(default=MipForm.DISJUNCTIVE, converter=_mip_form)
+    mip_products: MipProducts = field(default=MipProducts.SEPARATE, converter=_mip_products)
 
     def __attrs_post_init__(self) -> None:
         if not math.isfinite(self.time_limit_s) or self.time_limit_s <= 0:

@@ -69,9 +69,12 @@ class RuleBlock(ScalarBlock):  # type: ignore[misc]  # Pyomo has no types
         """Let ``second`` start at least ``delay`` after the end of ``first``, if both are there."""
         record(self, Before(first, second, delay))
 
-    def at_most_one(self, literals: Iterable[Literal]) -> None:
-        """Let at most one of the binary variables be 1."""
-        record(self, AtMostOne(tuple(literals)))
+    def at_most_one(self, literals: Iterable[Literal], *, exactly: bool = False) -> None:
+        """Let at most one of the binary variables be 1.
+
+        ``exactly`` tells that one of them is, by a row of its own.
+        """
+        record(self, AtMostOne(tuple(literals), exactly))
 
     def row(self, expression: Any) -> None:
         """Add a linear constraint (a relational Pyomo expression)."""

@@ -81,7 +81,7 @@ class Choices:
             self._literals[o, h, a] = self.block.binary(f"{name},{h},{a}")
         literals = [self._literals[o, h, a] for a in rows]
         self.block.row(total(literals) == 1)
-        self.block.at_most_one(literals)
+        self.block.at_most_one(literals, exactly=True)
 
     # -- literals ------------------------------------------------------------------------------
 
@@ -116,6 +116,8 @@ class Choices:
             literals = [self._literals[(*key, a)] for a in rows]
             literal = self.block.binary(name, lambda value: sum(map(value, literals)))
             self.block.row(literal == total(literals))
+            left = [self._literals[(*key, a)] for a in self.rows[key] if a not in rows]
+            self.block.at_most_one([literal, *left], exactly=True)
             self._unions[union] = literal
         return self._unions[union]
 

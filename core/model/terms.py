@@ -110,9 +110,16 @@ class Before:
 
 @frozen(eq=False)
 class AtMostOne:
-    """At most one of the binary variables is 1; lets a lowering merge alternatives."""
+    """At most one of the binary variables is 1; lets a lowering merge alternatives.
+
+    Attributes
+    ----------
+    exactly
+        Whether other rows see to it that one of them is.
+    """
 
     literals: tuple[Literal, ...] = field(converter=_all)
+    exactly: bool = False
 
 
 Term = NoOverlap | Cumulative | Before | AtMostOne

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from parplan.contracts import (
     Answer,
+    Capability,
     Progress,
     Report,
     SolveOptions,
@@ -95,10 +96,23 @@ def choose(problem: Problem, rules: Rules, registry: Registry, options: SearchOp
             raise SolverError(f"is not available: {found.reason}", solver=name)
     else:
         name = next((n for n in PREFERRED if n in registry.solvers), "")
+    if name:
+        _check_form(registry.solvers[name].value, options)
     small = count <= MOST_INTERVALS
     if not name or not small:
         return Engine("", False, count, "list schedules and local search")
     return Engine(name, True, count, f"list schedules, then one model solved by {name}")
+
+
+def _check_form(solver: Solver, options: SearchOptions) -> None:
+    """Raise InputError if a form of the MIP is asked for, and the solver reads no MIP's rows."""
+    plain = SearchOptions()
+    for key in ("mip_form", "mip_products"):
+        if Capability.CP in solver.capabilities and getattr(options, key) != getattr(plain, key):
+            raise InputError(
+                f"'{solver.name}' has no forms of a MIP; name a MIP solver, such as highs",
+                key=f"search.{key}",
+            )
 
 
 def solver_for(registry: Registry, options: SearchOptions) -> Solver | None:
@@ -249,7 +263,14 @@ class _Stage:
         seconds: float,
         start: Mapping[str, float] | None = None,
     ) -> Answer:
-        limits = SolveOptions(seconds, options.gap, options.workers, options.seed)
+        limits = SolveOptions(
+            seconds,
+            options.gap,
+            options.workers,
+            options.seed,
+            form=options.mip_form,
+            products=options.mip_products,
+        )
         with self._guarded():
             return self.solver.solve(model.pyomo, limits, start, self._report(model))
 

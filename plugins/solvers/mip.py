@@ -191,7 +191,7 @@ def solve_here(
             return Answer(Termination.FAILED, name, message=f"{name} is not installed")
         blank = Answer(Termination.REFUSED, name, version)
         try:
-            with lowered(model) as low:
+            with lowered(model, options.form, options.products) as low:
                 return _solve_lowered(model, low, options, warm_start, adapter, blank, begun)
         except ParplanError as error:
             return evolve(blank, message=str(error))

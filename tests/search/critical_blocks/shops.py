@@ -13,16 +13,6 @@ from parplan.search.placing.evaluation import prepare
 from parplan.search.placing.placement import Placer
 from parplan.search.sequences.machines import SequenceView
 
-FT06: Jobs = [
-    [(2, 1), (0, 3), (1, 6), (3, 7), (5, 3), (4, 6)],
-    [(1, 8), (2, 5), (4, 10), (5, 10), (0, 10), (3, 4)],
-    [(2, 5), (3, 4), (5, 8), (0, 9), (1, 1), (4, 7)],
-    [(1, 5), (0, 5), (2, 5), (3, 3), (4, 8), (5, 9)],
-    [(2, 9), (1, 3), (4, 5), (5, 4), (0, 3), (3, 1)],
-    [(1, 3), (3, 3), (5, 9), (0, 10), (4, 4), (2, 1)],
-]
-"""The six jobs of Fisher and Thompson (1963), whose shortest schedule takes 55."""
-
 
 def random_jobs(jobs: int, machines: int, seed: int) -> Jobs:
     """Return jobs that visit every machine, each operation up to 9 long."""

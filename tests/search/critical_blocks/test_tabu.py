@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.jobshop import read_jsplib
 from parplan.errors import InputError
 from parplan.search.critical_blocks.relinking import (
     PARTS,
@@ -20,7 +22,7 @@ from parplan.search.critical_blocks.relinking import (
 )
 from parplan.search.critical_blocks.tabu import TabuSearch
 from parplan.search.sequences.longest_path import earliest_starts, makespan_of
-from tests.search.critical_blocks.shops import FT06, random_jobs, shortest, view_of
+from tests.search.critical_blocks.shops import random_jobs, shortest, view_of
 
 LONG_S = 60.0
 """A limit that nothing here should come near."""
@@ -64,14 +66,15 @@ def test_three_jobs_on_three_machines_are_solved(seed: int) -> None:
     assert found[0].makespan == shortest(jobs)
 
 
-def test_six_jobs_on_six_machines_are_solved() -> None:
-    search = TabuSearch(view_of(FT06))
+def test_a_published_shop_is_solved(data_dir: Path) -> None:
+    text = (data_dir / "jsplib" / "instances" / "ft06").read_text()
+    search = TabuSearch(view_of(read_jsplib(text, "ft06")))
     found = relinked(search, [], time.monotonic() + LONG_S, 1, 55, Relinking(6, 500))
     assert found[0].makespan == 55
 
 
 def test_a_population_holds_no_order_twice() -> None:
-    view = view_of(FT06)
+    view = view_of(random_jobs(6, 6, 1))
     search, chance = TabuSearch(view), random.Random(1)
     orders = [search.timed(random_order(view, chance)) for _ in range(5)]
     found = kept([*orders, *orders], 4)

@@ -1,0 +1,1 @@
+"""Forms of the MIP that recorded terms are lowered to."""
