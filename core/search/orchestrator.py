@@ -154,13 +154,14 @@ def search(
 
 def _start(run: Run, engine: exact.Engine) -> None:
     """Find bounds and the first schedules."""
-    with run.contained("bounds", optional=True):
-        run.incumbent.add_bounds(first_bounds(run.problem, run.rules))
     share = FIRST_SHARE_EXACT if engine.exact else FIRST_SHARE
     until = run.incumbent.started + share * run.options.time_limit_s
     if not is_pipeline(run.placer):
         with run.contained("graph schedules", optional=True):
             steps.schedule_as_graph(run, until)
+    with run.contained("bounds", optional=True):
+        run.incumbent.add_bounds(first_bounds(run.problem, run.rules))
+    if not is_pipeline(run.placer):
         with run.contained("levels", optional=True):
             steps.place_by_levels(run, run.part_of_limit(LEVELS_SHARE))
     with run.contained("first schedules"):

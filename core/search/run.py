@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -14,6 +15,8 @@ from parplan.options import SearchOptions
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
+from parplan.search.graphs.from_problem import make_task_graph
+from parplan.search.graphs.list_schedule import ListSchedules
 from parplan.search.incumbent import Incumbent
 from parplan.search.objective_bounds import AS_PLANNED
 from parplan.search.placing.evaluation import Candidate, Finisher
@@ -75,6 +78,11 @@ class Run:
         """Keep a candidate and offer its schedule."""
         self.candidates.append(candidate)
         self.incumbent.offer(Finisher(self.placer).finish(candidate), found_by)
+
+    @cached_property
+    def lists(self) -> ListSchedules:
+        """The problem as a task graph, ready for list schedules; its blocks run on one device."""
+        return ListSchedules(make_task_graph(self.placer))
 
     @contextlib.contextmanager
     def contained(self, step: str, *, optional: bool = False) -> Iterator[None]:

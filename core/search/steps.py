@@ -16,8 +16,7 @@ from parplan.search.coarsening.candidates import candidate_by_levels
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.exact import solver_for
 from parplan.search.given import given_candidate
-from parplan.search.graphs.from_problem import can_be_placed, make_task_graph
-from parplan.search.graphs.list_schedule import ListSchedules
+from parplan.search.graphs.from_problem import can_be_placed
 from parplan.search.graphs.schedules import graph_candidates
 from parplan.search.hand_made.baselines import Baseline, baseline_row, is_pipeline, recipes_of
 from parplan.search.hand_made.pinned_recipes import recipe_candidates
@@ -60,10 +59,9 @@ def schedule_as_graph(run: Run, until: float) -> None:
     """Find schedules by heuristics for graphs of any shape, where blocks run on single devices."""
     if not can_be_placed(run.placer):
         return
-    lists = ListSchedules(make_task_graph(run.placer))
-    for name, candidate in graph_candidates(
-        run.placer, lists, run.registry.heuristics.values(), until
-    ):
+    heuristics = run.registry.heuristics.values()
+    found = graph_candidates(run.placer, run.lists, heuristics, until, run.options.seed)
+    for name, candidate in found:
         run.take(candidate, name)
 
 
@@ -86,8 +84,7 @@ def place_by_levels(run: Run, until: float) -> None:
     if len(placer.blocks) < FEWEST_COARSENED:
         return
     run.incumbent.tell("levels")
-    lists = ListSchedules(make_task_graph(placer))
-    found = candidate_by_levels(placer, lists, until, run.options.seed)
+    found = candidate_by_levels(placer, run.lists, until, run.options.seed)
     if found is not None:
         run.incumbent.accounts["coarsening"] = found.figures.in_seconds(run.problem.tick_s)
         run.take(found.candidate, "levels")

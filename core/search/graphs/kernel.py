@@ -10,7 +10,6 @@ import heapq
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from parplan.compiling import compiled
 from parplan.search.scheduling.tables import Flags, Real, Whole
@@ -47,72 +46,64 @@ class Flat(NamedTuple):
     kept_bytes: Real
 
 
-class Timelines(NamedTuple):
-    """When machines are busy: each is free in its gaps, oldest first, and from its tail on."""
-
-    tail: Whole
-    gaps: Whole
-    begin: NDArray[np.int64]
-    end: NDArray[np.int64]
+TAIL, COUNT, FIRST = 0, 1, 2
+"""Columns of timelines, which have a row for each machine: from when on it is free, how many gaps
+it has before that, and their begins and ends in turn, oldest first."""
 
 
 @compiled
 def _timelines(machines: int) -> Any:
-    return Timelines(
-        np.zeros(machines, np.int64),
-        np.zeros(machines, np.int64),
-        np.zeros((machines, GAPS), np.int64),
-        np.zeros((machines, GAPS), np.int64),
-    )
+    return np.zeros((machines, FIRST + 2 * GAPS), np.int64)
 
 
 @compiled
-def _earliest(t: Timelines, machine: int, ready: int, length: int) -> int:
+def _earliest(t: Any, machine: int, ready: int, length: int) -> int:
     """Return the first instant from which a machine is free for so long."""
-    for k in range(t.gaps[machine]):
-        start = int(max(ready, t.begin[machine, k]))
-        if start + length <= t.end[machine, k]:
-            return start
-    return int(max(ready, t.tail[machine]))
+    found = max(ready, t[machine, TAIL])
+    for k in range(FIRST + 2 * (t[machine, COUNT] - 1), FIRST - 1, -2):
+        if ready + length > t[machine, k + 1]:
+            break  # older gaps end earlier still
+        start = max(ready, t[machine, k])
+        if start + length <= t[machine, k + 1]:
+            found = start
+    return int(found)
 
 
 @compiled
-def _forget(t: Timelines, machine: int, k: int) -> None:
-    t.gaps[machine] -= 1
-    for i in range(k, t.gaps[machine]):
-        t.begin[machine, i] = t.begin[machine, i + 1]
-        t.end[machine, i] = t.end[machine, i + 1]
+def _forget(t: Any, machine: int, k: int) -> None:
+    t[machine, COUNT] -= 1
+    for i in range(FIRST + 2 * k, FIRST + 2 * t[machine, COUNT]):
+        t[machine, i] = t[machine, i + 2]
 
 
 @compiled
-def _remember(t: Timelines, machine: int, k: int, begin: int, end: int) -> None:
+def _remember(t: Any, machine: int, k: int, begin: int, end: int) -> None:
     """Put a gap at position k; where there is no room, the oldest is forgotten."""
-    if t.gaps[machine] == GAPS:
+    if t[machine, COUNT] == GAPS:
         if k == 0:
             return
         _forget(t, machine, 0)
         k -= 1
-    for i in range(t.gaps[machine], k, -1):
-        t.begin[machine, i] = t.begin[machine, i - 1]
-        t.end[machine, i] = t.end[machine, i - 1]
-    t.begin[machine, k] = begin
-    t.end[machine, k] = end
-    t.gaps[machine] += 1
+    for i in range(FIRST + 2 * t[machine, COUNT] + 1, FIRST + 2 * k + 1, -1):
+        t[machine, i] = t[machine, i - 2]
+    t[machine, FIRST + 2 * k] = begin
+    t[machine, FIRST + 2 * k + 1] = end
+    t[machine, COUNT] += 1
 
 
 @compiled
-def _book(t: Timelines, machine: int, start: int, length: int) -> None:
+def _book(t: Any, machine: int, start: int, length: int) -> None:
     """Take a machine from an instant that ``_earliest`` returned."""
     if length == 0:
         return
-    if start >= t.tail[machine]:
-        if start > t.tail[machine]:
-            _remember(t, machine, t.gaps[machine], t.tail[machine], start)
-        t.tail[machine] = start + length
+    if start >= t[machine, TAIL]:
+        if start > t[machine, TAIL]:
+            _remember(t, machine, t[machine, COUNT], t[machine, TAIL], start)
+        t[machine, TAIL] = start + length
         return
-    for k in range(t.gaps[machine]):
-        begin, end = t.begin[machine, k], t.end[machine, k]
-        if begin <= start and start + length <= end:
+    for k in range(t[machine, COUNT] - 1, -1, -1):
+        begin, end = t[machine, FIRST + 2 * k], t[machine, FIRST + 2 * k + 1]
+        if begin <= start:
             _forget(t, machine, k)
             if start + length < end:
                 _remember(t, machine, k, start + length, end)
@@ -122,36 +113,38 @@ def _book(t: Timelines, machine: int, start: int, length: int) -> None:
 
 
 @compiled
-def _transfer_start(f: Flat, t: Timelines, route: int, ready: int, length: int) -> int:
+def _transfer_start(t: Any, channel: Any, first: int, last: int, ready: int, length: int) -> int:
     """Return the first instant from which all channels of a route are free for so long."""
     start = ready
     while True:
         before = start
-        for c in range(f.channel_first[route], f.channel_first[route + 1]):
-            start = _earliest(t, f.channel[c], start, length)
-        if start == before:
+        for c in range(first, last):
+            start = _earliest(t, channel[c], start, length)
+        if start == before or last - first == 1:
             return start
 
 
 @compiled
-def _length(f: Flat, send: int, source: int, target: int) -> int:
+def _length(size: float, ticks_per_byte: float) -> int:
     """Return how long a transfer holds its route."""
-    return int(np.ceil(f.bytes[send] * f.ticks_per_byte[source, target] - 1e-6))
+    return int(np.ceil(size * ticks_per_byte - 1e-6))
 
 
 @compiled
-def _added_bytes(f: Flat, present: Any, unit: int, device: int) -> float:
+def _added_bytes(
+    unit: int, device: int, present: Any, kept: Any, first: Any, group: Any, group_bytes: Any
+) -> float:
     """Return what a device would keep beyond what it keeps already."""
-    added = float(f.kept_bytes[unit])
-    for k in range(f.group_first[unit], f.group_first[unit + 1]):
-        if not present[f.group[k], device]:
-            added += f.group_bytes[f.group[k]]
+    added = float(kept[unit])
+    for k in range(first[unit], first[unit + 1]):
+        if not present[group[k], device]:
+            added += group_bytes[group[k]]
     return added
 
 
 @compiled
 def place_in_order(
-    f: Flat, order: Any, device: Any, lookahead: Any, rest: Any, limit: int
+    f: Flat, order: Any, device: Any, lookahead: Any, toll: float, rest: Any, limit: int
 ) -> tuple[Any, Any, int, int]:
     """Return (starts, arrivals, makespan, the task without a place or -1).
 
@@ -159,50 +152,64 @@ def place_in_order(
 
     Units without a device (-1) in ``device`` get theirs there.
     """
-    devices = len(f.latency)
+    unit, ticks, lane, lanes, release = f.unit, f.ticks, f.lane, f.lanes, f.release
+    allowed, producer, size = f.allowed, f.producer, f.bytes
+    input_first, inputs = f.input_first, f.input
+    per_byte, latency, channel_first, channel = (
+        f.ticks_per_byte,
+        f.latency,
+        f.channel_first,
+        f.channel,
+    )
+    group_first, group, group_bytes, kept = f.group_first, f.group, f.group_bytes, f.kept_bytes
+    devices = len(latency)
     room = f.room.copy()
-    starts = np.full(len(f.unit), -1, np.int64)
-    ends = np.zeros(len(f.unit), np.int64)
-    arrived = np.full((len(f.bytes), devices), -1, np.int64)
-    present = np.zeros((len(f.group_bytes), devices), np.bool_)
+    starts = np.full(len(unit), -1, np.int64)
+    ends = np.zeros(len(unit), np.int64)
+    arrived = np.full((len(size), devices), -1, np.int64)
+    present = np.zeros((len(group_bytes), devices), np.bool_)
     counted = np.zeros(len(device), np.bool_)
-    engines, channels = _timelines(devices * f.lanes), _timelines(f.channels)
+    engines, channels = _timelines(devices * lanes), _timelines(f.channels)
     makespan = 0
     for i in order:
-        u = f.unit[i]
+        u = unit[i]
         best = -1
         if device[u] >= 0:
-            if f.ticks[i, device[u]] >= 0:
+            if ticks[i, device[u]] >= 0:
                 best = device[u]
         else:
             best_score = np.inf
             for d in range(devices):
-                if not f.allowed[u, d] or f.ticks[i, d] < 0:
+                if not allowed[u, d] or ticks[i, d] < 0:
                     continue
-                if _added_bytes(f, present, u, d) > room[d]:
+                if _added_bytes(u, d, present, kept, group_first, group, group_bytes) > room[d]:
                     continue
-                ready = f.release[i]
-                for k in range(f.input_first[i], f.input_first[i + 1]):
-                    s = f.input[k]
-                    p = f.producer[s]
-                    source = device[f.unit[p]]
+                ready = release[i]
+                tolls = 0.0
+                for k in range(input_first[i], input_first[i + 1]):
+                    s = inputs[k]
+                    p = producer[s]
+                    source = device[unit[p]]
                     there = ends[p]
                     if source != d and arrived[s, d] >= 0:
                         there = arrived[s, d]
-                    elif source != d and f.ticks_per_byte[source, d] == np.inf:
+                    elif source != d and per_byte[source, d] == np.inf:
                         there = NEVER
                     elif source != d:
-                        length = _length(f, s, source, d)
-                        begin = _transfer_start(f, channels, source * devices + d, there, length)
-                        there = begin + length + f.latency[source, d]
+                        length = _length(size[s], per_byte[source, d])
+                        route = source * devices + d
+                        first, last = channel_first[route], channel_first[route + 1]
+                        begin = _transfer_start(channels, channel, first, last, there, length)
+                        there = begin + length + latency[source, d]
+                        tolls += toll * length
                     ready = max(ready, there)
                 if ready >= NEVER:
                     continue
                 start = ready
-                if f.lane[i] >= 0:
-                    machine = d * f.lanes + f.lane[i]
-                    start = _earliest(engines, machine, ready, f.ticks[i, d])
-                score = start + f.ticks[i, d] + lookahead[i, d]
+                if lane[i] >= 0:
+                    machine = d * lanes + lane[i]
+                    start = _earliest(engines, machine, ready, ticks[i, d])
+                score = start + ticks[i, d] + lookahead[i, d] + tolls
                 if score < best_score:
                     best, best_score = d, score
         if best < 0:
@@ -210,38 +217,39 @@ def place_in_order(
         device[u] = best
         if not counted[u]:
             counted[u] = True
-            room[best] -= _added_bytes(f, present, u, best)
-            for k in range(f.group_first[u], f.group_first[u + 1]):
-                present[f.group[k], best] = True
+            room[best] -= _added_bytes(u, best, present, kept, group_first, group, group_bytes)
+            for k in range(group_first[u], group_first[u + 1]):
+                present[group[k], best] = True
             if room[best] < 0:
                 return starts, arrived, NEVER, i
-        ready = f.release[i]
-        for k in range(f.input_first[i], f.input_first[i + 1]):
-            s = f.input[k]
-            p = f.producer[s]
-            source = device[f.unit[p]]
+        ready = release[i]
+        for k in range(input_first[i], input_first[i + 1]):
+            s = inputs[k]
+            p = producer[s]
+            source = device[unit[p]]
             if source == best:
                 ready = max(ready, ends[p])
                 continue
             if arrived[s, best] < 0:
-                if f.ticks_per_byte[source, best] == np.inf:
+                if per_byte[source, best] == np.inf:
                     return starts, arrived, NEVER, i
-                length = _length(f, s, source, best)
+                length = _length(size[s], per_byte[source, best])
                 route = source * devices + best
-                begin = _transfer_start(f, channels, route, ends[p], length)
-                for c in range(f.channel_first[route], f.channel_first[route + 1]):
-                    _book(channels, f.channel[c], begin, length)
-                arrived[s, best] = begin + length + f.latency[source, best]
+                first, last = channel_first[route], channel_first[route + 1]
+                begin = _transfer_start(channels, channel, first, last, ends[p], length)
+                for c in range(first, last):
+                    _book(channels, channel[c], begin, length)
+                arrived[s, best] = begin + length + latency[source, best]
             ready = max(ready, arrived[s, best])
-        length = f.ticks[i, best]
+        length = ticks[i, best]
         start = ready
-        if f.lane[i] >= 0:
-            machine = best * f.lanes + f.lane[i]
+        if lane[i] >= 0:
+            machine = best * lanes + lane[i]
             start = _earliest(engines, machine, ready, length)
             _book(engines, machine, start, length)
         starts[i], ends[i] = start, start + length
         makespan = max(makespan, ends[i])
-        if start + rest[i] >= limit:
+        if max(ends[i], start + rest[i]) >= limit:
             return starts, arrived, NEVER, -1
     return starts, arrived, makespan, -1
 

@@ -23,6 +23,8 @@ class Placed:
 
     Attributes
     ----------
+    order
+        ``(n,)``, in which tasks were taken; with the same devices it leads here again.
     device
         ``(u,)``, of each unit; ``OPEN`` for units without tasks.
     starts
@@ -31,6 +33,7 @@ class Placed:
         ``(s, d)``, of each send on each device; -1 without a transfer.
     """
 
+    order: Whole
     device: Whole
     starts: Whole
     arrivals: Whole
@@ -90,15 +93,12 @@ class ListSchedules:
             )
         )
 
-    def order_of_starts(self, starts: Whole) -> Whole:
-        """Return the tasks in the order of their starts."""
-        return np.lexsort((self._position, starts)).astype(np.int64)
-
     def in_order(
         self,
         order: Whole,
         device: Whole | None = None,
         lookahead: Real | None = None,
+        toll: float = 0.0,
         limit: int = NEVER,
         rest: Whole | None = None,
     ) -> Placed | None:
@@ -113,6 +113,8 @@ class ListSchedules:
             task ends first and its parameters fit.
         lookahead
             ``(n, d)``, added to the end of a task when its device is chosen.
+        toll
+            Ticks added for each tick for which a transfer would hold its route.
         limit
             The makespan must be below it.
         rest
@@ -124,7 +126,8 @@ class ListSchedules:
             order,
             chosen,
             self._no_lookahead if lookahead is None else lookahead,
+            toll,
             self._no_rest if rest is None else rest,
             limit,
         )
-        return None if makespan >= NEVER else Placed(chosen, starts, arrivals, int(makespan))
+        return None if makespan >= NEVER else Placed(order, chosen, starts, arrivals, int(makespan))

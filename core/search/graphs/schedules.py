@@ -12,16 +12,18 @@ from parplan.contracts import PlacementHeuristic, Proposal
 from parplan.errors import InfeasibleError, PluginError
 from parplan.registry import Registered
 from parplan.rules import guarded
+from parplan.search.graphs.annealing import annealed
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
 from parplan.search.graphs.realisation import realised
+from parplan.search.graphs.variation import varied
 from parplan.search.placing.evaluation import Candidate
 from parplan.search.placing.placement import Placer
 
 Heuristics = Iterable[Registered[PlacementHeuristic]]
 
 
-def completed(lists: ListSchedules, heuristic: Registered[PlacementHeuristic]) -> Placed | None:
-    """Return the schedule of a heuristic's proposal; None if it has none, or none that fits.
+def proposed(lists: ListSchedules, heuristic: Registered[PlacementHeuristic]) -> Proposal | None:
+    """Return what a heuristic proposes, as it is if the core can use it.
 
     Raises
     ------
@@ -29,9 +31,13 @@ def completed(lists: ListSchedules, heuristic: Registered[PlacementHeuristic]) -
         If the heuristic raises, or its arrays have other shapes than the graph.
     """
     proposal = guarded(heuristic, "place", lambda: heuristic.value.place(lists.graph))
-    if proposal is None:
-        return None
-    _check(lists, proposal, heuristic)
+    if proposal is not None:
+        _check(lists, proposal, heuristic)
+    return proposal
+
+
+def completed(lists: ListSchedules, proposal: Proposal) -> Placed | None:
+    """Return the schedule of a proposal; None if it does not fit."""
     order = lists.order(proposal.priority)
     return lists.in_order(order, proposal.device, proposal.lookahead)
 
@@ -61,37 +67,70 @@ def _check(
         )
 
 
-def proposed_schedules(
-    lists: ListSchedules, heuristics: Heuristics, until: float
-) -> Iterator[tuple[str, Placed]]:
-    """Yield (name, schedule) of every heuristic that finds one; after ``until`` no more begin."""
-    found = False
-    for heuristic in heuristics:
-        if found and time.monotonic() > until:
-            return
-        placed = completed(lists, heuristic)
-        if placed is not None:
-            found = True
-            yield heuristic.name, placed
+VARIED = "earliest finish under tolls"
+"""What variants of the heuristics' schedules are called."""
+
+VARIED_SHARE = 0.4
+"""Part of the time for them; most of the rest is for annealing."""
+
+MOST_EXACT = 3
+"""First schedules that are made exact, at most."""
 
 
-def graph_candidates(
-    placer: Placer, lists: ListSchedules, heuristics: Heuristics, until: float
-) -> Iterator[tuple[str, Candidate]]:
-    """Yield (name, exact schedule) of the heuristics' placements, the shortest first.
+def first_placed(
+    lists: ListSchedules, heuristics: Heuristics, until: float, seed: int
+) -> list[tuple[str, Placed]]:
+    """Return (name, schedule) of the heuristics and of variants of them, the shortest first.
 
     Parameters
     ----------
     until
-        On ``time.monotonic``'s clock; one at least is made exact.
+        On ``time.monotonic``'s clock; nothing begins after it but the first proposal that fits and
+        one variant.
     """
-    found = proposed_schedules(lists, heuristics, until)
-    done = False
-    for name, placed in sorted(found, key=lambda one: one[1].makespan):
-        if done and time.monotonic() > until:
-            return
-        with contextlib.suppress(InfeasibleError):
-            candidate = realised(placer, lists.graph, placed)
-            if candidate is not None:
-                done = True
-                yield name, candidate
+    found: list[tuple[str, Placed]] = []
+    proposals = []
+    for heuristic in heuristics:
+        if found and time.monotonic() > until:
+            break
+        proposal = proposed(lists, heuristic)
+        placed = None if proposal is None else completed(lists, proposal)
+        if proposal is not None and placed is not None:
+            found.append((heuristic.name, placed))
+            proposals.append(proposal)
+    found += [(VARIED, placed) for placed in varied(lists, proposals, until, seed)][-1:]
+    return sorted(found, key=lambda one: one[1].makespan)
+
+
+def graph_candidates(
+    placer: Placer, lists: ListSchedules, heuristics: Heuristics, until: float, seed: int
+) -> Iterator[tuple[str, Candidate]]:
+    """Yield (name, exact schedule) of the first schedules and of what annealing makes of the best.
+
+    Parameters
+    ----------
+    until
+        On ``time.monotonic``'s clock; one at least is made exact, if memory allows any.
+    """
+    now = time.monotonic()
+    first = first_placed(lists, heuristics, now + VARIED_SHARE * max(until - now, 0.0), seed)
+    done = 0
+    for name, placed in first:
+        if done == MOST_EXACT or (done and time.monotonic() > until):
+            break
+        candidate = _exact(placer, lists, placed)
+        if candidate is not None:
+            done += 1
+            yield name, candidate
+    if first and time.monotonic() < until:
+        better = list(annealed(lists, first[0][1], until, seed))
+        candidate = _exact(placer, lists, better[-1]) if better else None
+        if candidate is not None:
+            yield "annealed placement", candidate
+
+
+def _exact(placer: Placer, lists: ListSchedules, placed: Placed) -> Candidate | None:
+    """Return the exact schedule; None if parameters or the memory of tensors do not allow it."""
+    with contextlib.suppress(InfeasibleError):
+        return realised(placer, lists.graph, placed)
+    return None

@@ -12,7 +12,7 @@ from parplan.registry import Registered, Registry
 from parplan.rules import make_rules
 from parplan.search.graphs.from_problem import can_be_placed, make_task_graph
 from parplan.search.graphs.list_schedule import ListSchedules
-from parplan.search.graphs.schedules import completed
+from parplan.search.graphs.schedules import completed, proposed
 from parplan.search.graphs.task_graph import TaskGraph
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
@@ -31,7 +31,9 @@ def test_the_published_makespan(name: str, makespan: int, registry: Registry) ->
     """Figure 3 and section 6 of the paper: HEFT 80, CPOP 86, DLS 91."""
     lists = _lists(heft_example(), registry)
     assert lists is not None
-    placed = completed(lists, registry.heuristics[name])
+    proposal = proposed(lists, registry.heuristics[name])
+    assert proposal is not None
+    placed = completed(lists, proposal)
     assert placed is not None
     assert placed.makespan == makespan
 
@@ -48,7 +50,8 @@ def test_every_heuristic_keeps_precedence_and_places(problem: Problem, registry:
         return
     graph = lists.graph
     for heuristic in registry.heuristics.values():
-        placed = completed(lists, heuristic)
+        proposal = proposed(lists, heuristic)
+        placed = None if proposal is None else completed(lists, proposal)
         if placed is None:
             continue
         device = placed.device[graph.unit]
@@ -72,4 +75,4 @@ def test_a_proposal_of_another_shape_names_the_plugin(registry: Registry) -> Non
     assert lists is not None
     entry: Registered[PlacementHeuristic] = Registered("misshapen", _Misshapen(), "somebody")
     with pytest.raises(PluginError, match=r"misshapen.*shape \(9,\)"):
-        completed(lists, entry)
+        proposed(lists, entry)

@@ -69,8 +69,12 @@ class _Run:
             self.present |= {(int(g), device) for g in self.graph.memory.groups.row(unit)}
         return bool(self.room[device] >= 0)
 
-    def ready(self, task: int, device: int, *, book: bool) -> int:
-        """Return when all that a task reads is on a device; NEVER without a route."""
+    def ready(self, task: int, device: int, *, book: bool) -> tuple[int, int]:
+        """Return when all that a task reads is on a device (NEVER without a route).
+
+        And for how long transfers would hold their routes for that.
+        """
+        held = 0
         graph, routes = self.graph, self.graph.routes
         ready = int(graph.release[task])
         for send in graph.sends.inputs.row(task).tolist():
@@ -82,17 +86,18 @@ class _Run:
             elif source != device:
                 per_byte = float(routes.ticks_per_byte[source, device])
                 if math.isinf(per_byte):
-                    return NEVER
+                    return NEVER, held
                 length = math.ceil(float(graph.sends.bytes[send]) * per_byte - 1e-6)
                 route = routes.channels.row(source * graph.devices + device).tolist()
                 begin = self.transfer_start(route, there, length)
                 there = begin + length + int(routes.latency[source, device])
+                held += length
                 if book:
                     for channel in route:
                         self.channels[channel].book(begin, length)
                     self.arrivals[send, device] = there
             ready = max(ready, there)
-        return ready
+        return ready, held
 
     def transfer_start(self, route: Sequence[int], ready: int, length: int) -> int:
         start, before = ready, -1
@@ -109,7 +114,7 @@ class _Run:
         length = int(graph.ticks[task, device])
         return self.engines[device * graph.lanes + lane].earliest(ready, length)
 
-    def best_device(self, task: int, lookahead: Real) -> int:
+    def best_device(self, task: int, lookahead: Real, toll: float) -> int:
         """Return the device on which a task ends first; -1 if there is none."""
         graph, unit = self.graph, int(self.graph.unit[task])
         best, best_score = -1, math.inf
@@ -118,17 +123,23 @@ class _Run:
                 continue
             if self.added_bytes(unit, device) > self.room[device]:
                 continue
-            ready = self.ready(task, device, book=False)
+            ready, held = self.ready(task, device, book=False)
             if ready < NEVER:
                 end = self.start(task, device, ready) + int(graph.ticks[task, device])
-                score = end + float(lookahead[task, device])
+                score = end + float(lookahead[task, device]) + toll * held
                 if score < best_score:
                     best, best_score = device, score
         return best
 
 
 def place_plainly(
-    graph: TaskGraph, order: Whole, device: Whole, lookahead: Real, rest: Whole, limit: int
+    graph: TaskGraph,
+    order: Whole,
+    device: Whole,
+    lookahead: Real,
+    toll: float,
+    rest: Whole,
+    limit: int,
 ) -> tuple[Whole, Whole, int, int]:
     """Return what ``kernel.place_in_order`` does; ``device`` is filled in the same way."""
     run = _Run(graph, device.tolist())
@@ -139,11 +150,11 @@ def place_plainly(
             unit = int(graph.unit[task])
             chosen = run.device[unit]
             if chosen < 0:
-                chosen = run.best_device(task, lookahead)
+                chosen = run.best_device(task, lookahead, toll)
             length = -1 if chosen < 0 else int(graph.ticks[task, chosen])
             if length < 0 or not run.settle(unit, chosen):
                 return starts, run.arrivals, NEVER, task
-            ready = run.ready(task, chosen, book=True)
+            ready, _ = run.ready(task, chosen, book=True)
             if ready >= NEVER:
                 return starts, run.arrivals, NEVER, task
             start = run.start(task, chosen, ready)
@@ -152,7 +163,7 @@ def place_plainly(
                 run.engines[engine].book(start, length)
             starts[task], run.ends[task] = start, start + length
             makespan = max(makespan, start + length)
-            if start + rest[task] >= limit:
+            if max(start + length, start + rest[task]) >= limit:
                 return starts, run.arrivals, NEVER, -1
     finally:
         device[:] = run.device

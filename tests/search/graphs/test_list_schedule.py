@@ -73,11 +73,12 @@ def test_the_kernel_decides_as_its_plain_twin(
         [chance.choice([-1, *np.flatnonzero(row).tolist()]) for row in graph.allowed], np.int64
     )
     lookahead = np.array([[chance.uniform(0, 9) for _ in row] for row in graph.ticks])
-    rest = np.zeros(len(graph), np.int64)
+    rest = np.array([chance.randrange(9) for _ in range(len(graph))], np.int64)
+    toll = chance.choice([0.0, 0.5, 2.0])
     limit = chance.choice([NEVER, chance.randrange(1, 60)])
     twin, own = device.copy(), device.copy()
-    plain = place_plainly(graph, order, twin, lookahead, rest, limit)
-    compiled = place_in_order(lists.flat, order, own, lookahead, rest, limit)
+    plain = place_plainly(graph, order, twin, lookahead, toll, rest, limit)
+    compiled = place_in_order(lists.flat, order, own, lookahead, toll, rest, limit)
     assert own.tolist() == twin.tolist()
     for one, other in zip(compiled, plain, strict=True):
         np.testing.assert_array_equal(one, other)
