@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
@@ -84,7 +85,8 @@ def place_by_levels(run: Run, until: float) -> None:
     if len(placer.blocks) < FEWEST_COARSENED:
         return
     run.incumbent.tell("levels")
-    found = candidate_by_levels(placer, run.lists, until, run.options.seed)
+    limit = min((candidate.makespan for candidate in run.candidates), default=math.inf)
+    found = candidate_by_levels(placer, run.lists, limit, until, run.options.seed)
     if found is not None:
         run.incumbent.accounts["coarsening"] = found.figures.in_seconds(run.problem.tick_s)
         run.take(found.candidate, "levels")

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from parplan.search.coarsening.contraction import matched
 from parplan.search.coarsening.dag import Dag, common_depth
-from parplan.search.coarsening.merging import Coarsened, merge
+from parplan.search.coarsening.merging import Coarsened, composed, merge
 from parplan.search.coarsening.paths import heaviest_path, paths_through
 from parplan.search.scheduling.tables import Flags, Real, Whole
 
@@ -61,7 +61,7 @@ class BalancedMerge:
 
     def apply(self, dag: Dag) -> Coarsened:
         """Return the graph of the parts."""
-        return _composed(dag, list(self._rounds(dag)))
+        return composed(dag, list(self._rounds(dag)))
 
     def levels(self, dag: Dag) -> Iterator[Coarsened]:
         """Yield coarsenings one after another, each of what the one before left."""
@@ -70,10 +70,10 @@ class BalancedMerge:
         for found in self._rounds(dag):
             waiting.append(found)
             if len(found.coarse) <= max(LEVEL_PART * len(fine), self.size):
-                yield _composed(fine, waiting)
+                yield composed(fine, waiting)
                 fine, waiting = found.coarse, []
         if waiting:
-            yield _composed(fine, waiting)
+            yield composed(fine, waiting)
 
     def _rounds(self, dag: Dag) -> Iterator[Coarsened]:
         """Yield one coarsening for each round.
@@ -97,13 +97,6 @@ class BalancedMerge:
             if merged >= min(most, max(1.0, STALLED * len(dag))):
                 return merge(dag, np.minimum(mate, nodes))
         return None
-
-
-def _composed(fine: Dag, chain: list[Coarsened]) -> Coarsened:
-    part_of, coarse = np.arange(len(fine)), fine
-    for step in chain:
-        part_of, coarse = step.part_of[part_of], step.coarse
-    return Coarsened(fine, coarse, part_of)
 
 
 def _candidates(dag: Dag, largest: float, most: int) -> Iterator[tuple[Whole, Whole]]:

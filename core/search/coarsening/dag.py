@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from parplan.search.graphs.task_graph import Lists, inverted
 from parplan.search.scheduling.tables import Flags, Real, Whole
 
 NO_MODULE = -1
@@ -67,6 +68,44 @@ class Dag:
         return np.searchsorted(self.pairs.tails, np.arange(len(self) + 1))
 
     @cached_property
+    def reads(self) -> Lists:
+        """Readers of each tensor."""
+        first = np.searchsorted(self.read, np.arange(len(self.maker) + 1))
+        return Lists(first.astype(np.int64), self.reader)
+
+    @cached_property
+    def made(self) -> Lists:
+        """Tensors that each node makes."""
+        return inverted(Lists(np.arange(len(self.maker) + 1), self.maker), len(self))
+
+    def among(self, nodes: Whole) -> Dag:
+        """Return the graph of some nodes, in increasing order, with what goes between them.
+
+        O(what they make and who reads it).
+        """
+        local = {node: i for i, node in enumerate(nodes.tolist())}
+        maker: list[int] = []
+        tensors: list[int] = []
+        read: list[int] = []
+        reader: list[int] = []
+        for number, node in enumerate(nodes.tolist()):
+            for tensor in self.made.row(node).tolist():
+                inner = [local[r] for r in self.reads.row(tensor).tolist() if r in local]
+                if inner:
+                    read += [len(tensors)] * len(inner)
+                    reader += inner
+                    tensors.append(tensor)
+                    maker.append(number)
+        return Dag(
+            work=self.work[nodes],
+            maker=np.array(maker, dtype=np.int64),
+            sizes=self.sizes[np.array(tensors, dtype=np.int64)],
+            read=np.array(read, dtype=np.int64),
+            reader=np.array(reader, dtype=np.int64),
+            ancestry=self.ancestry[nodes],
+        )
+
+    @cached_property
     def least_work(self) -> Real:
         """Ticks of each node on the device that is fastest for it; inf if there is none."""
         return np.asarray(self.work.min(axis=1))
@@ -90,8 +129,9 @@ def firsts(ordered: Whole) -> Flags:
 
 def distinct(numbers: Whole) -> Whole:
     """Return numbers sorted, each once; `numpy.unique` takes several times as long."""
-    ordered: Whole = np.sort(numbers)
-    return ordered[firsts(ordered)]
+    ordered = np.sort(numbers)
+    found: Whole = ordered[firsts(ordered)]
+    return found
 
 
 def common_depth(ancestry: Whole, some: Whole, others: Whole) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ and what is needed to invert it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol, TypeVar
 
@@ -54,15 +54,12 @@ class CoarseningStep(Protocol):
         """Return the graph with some of its nodes merged; none of them if there is no reason to."""
 
 
-def apply_in_turn(dag: Dag, steps: Iterable[CoarseningStep]) -> tuple[Coarsened, ...]:
-    """Return what each step that merges anything makes of what the one before left."""
-    found: list[Coarsened] = []
-    for step in steps:
-        coarsened = step.apply(dag)
-        if len(coarsened.coarse) < len(dag):
-            found.append(coarsened)
-            dag = coarsened.coarse
-    return tuple(found)
+def composed(fine: Dag, chain: Sequence[Coarsened]) -> Coarsened:
+    """Return a chain of coarsenings, each of what the one before left, as one; empty: as it is."""
+    part_of, coarse = np.arange(len(fine)), fine
+    for step in chain:
+        part_of, coarse = step.part_of[part_of], step.coarse
+    return Coarsened(fine, coarse, part_of)
 
 
 def invert_all(chain: Sequence[Coarsened], values: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -85,16 +82,27 @@ def merge(dag: Dag, labels: Whole) -> Coarsened:
         If parts would wait for one another.
     """
     names = distinct(labels)
-    part_of, count = np.searchsorted(names, labels), len(names)
+    part_of = np.searchsorted(names, labels)
+    rank = _rank_of_parts(dag, part_of, len(names))
+    if (rank < 0).any():
+        raise ValueError("parts would wait for one another")
+    part_of = rank[part_of]
+    return Coarsened(dag, _quotient(dag, part_of, len(names)), part_of)
+
+
+def can_merge(dag: Dag, labels: Whole) -> bool:
+    """Return whether the nodes of each label can be merged: no part would wait for itself."""
+    names = distinct(labels)
+    return bool((_rank_of_parts(dag, np.searchsorted(names, labels), len(names)) >= 0).all())
+
+
+def _rank_of_parts(dag: Dag, part_of: Whole, count: int) -> Whole:
+    """Return the place of each part in a topological order, -1 for parts that wait in a circle."""
     tails, heads = part_of[dag.pairs.tails], part_of[dag.pairs.heads]
     outer = tails != heads
     keys = distinct(tails[outer] * count + heads[outer])
     first = np.searchsorted(keys, np.arange(count + 1) * count)
-    rank = topological_rank(first, keys % max(count, 1))
-    if (rank < 0).any():
-        raise ValueError("parts would wait for one another")
-    part_of = rank[part_of]
-    return Coarsened(dag, _quotient(dag, part_of, count), part_of)
+    return topological_rank(first, keys % max(count, 1))
 
 
 def _quotient(dag: Dag, part_of: Whole, count: int) -> Dag:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import networkx as nx
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parplan.search.coarsening.balancing import BalancedMerge
@@ -14,6 +14,7 @@ from parplan.search.coarsening.paths import heaviest_path, paths_through
 from tests.search.coarsening.dags import dags, digraph, is_acyclic_when_merged, make_dag
 
 
+@settings(max_examples=50)
 @given(dags(), st.integers(1, 12))
 def test_a_graph_gets_as_many_parts_as_wanted(dag: Dag, size: int) -> None:
     found = BalancedMerge(size).apply(dag)
@@ -21,6 +22,7 @@ def test_a_graph_gets_as_many_parts_as_wanted(dag: Dag, size: int) -> None:
     assert is_acyclic_when_merged(dag, found.part_of)
 
 
+@settings(max_examples=50)
 @given(dags(), st.integers(1, 12))
 def test_levels_lead_to_the_same_parts(dag: Dag, size: int) -> None:
     step = BalancedMerge(size)
@@ -33,6 +35,7 @@ def test_levels_lead_to_the_same_parts(dag: Dag, size: int) -> None:
         assert (part_of == found.part_of).all()
 
 
+@settings(max_examples=50)
 @given(dags(), st.integers(1, 12))
 def test_no_path_gets_heavier_than_allowed(dag: Dag, size: int) -> None:
     heaviest = 1.5 * heaviest_path(dag)
