@@ -189,6 +189,9 @@ def _find_starts(tables: Any, progress: Any, depth: int, starts: Any, least: Any
     """
     count, devices = starts.shape
     limit = progress.counts[LIMIT]
+    for device in range(devices):
+        if progress.free[depth, device] > limit:  # placed when the limit was larger
+            return False
     for task in range(count):
         if progress.placed[task]:
             continue
@@ -286,9 +289,10 @@ def _mixed(value: Any, factor: Any) -> Any:
 def _was_seen(alike: Any, seen: Any, limit: int, hashes: Any) -> bool:
     """Return whether a state was seen under the same limit, its devices traded perhaps.
 
-    If not, it is remembered. What starts at the same times can end at the same times: where
-    nothing was found then, nothing is to be found now. Under another limit that says nothing, for
-    a schedule that was found may have been as long as what was placed, and no longer.
+    If not, it is remembered. What starts at the same times can end at the same times, and what is
+    placed has ended within the limit: where nothing was found then, nothing is to be found now.
+    Under another limit that says nothing: a schedule that was found may have been as long as what
+    was placed, and no longer.
     """
     one, two = np.int64(limit), np.int64(limit)
     for device in range(len(alike)):

@@ -87,8 +87,10 @@ class PlainEnumeration:
         return evolve(state, path=(*state.path, (task, device)), free=free, ready=tuple(ready))
 
     def _starts(self, state: _State) -> Starts | None:
-        """Return the earliest starts, NEVER beyond the limit; None if a task has none."""
+        """Return the earliest starts, NEVER beyond the limit; None if it cannot be kept."""
         tables, placed = self.tables, state.placed
+        if max(state.free) > self.limit:  # placed when the limit was larger
+            return None
         found: Starts = {}
         for task in set(range(len(tables.least))) - placed:
             head = max(

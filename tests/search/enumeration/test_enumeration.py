@@ -80,6 +80,17 @@ def test_a_race_ends_with_the_optimum_wherever_it_begins(
         assert lengths[-1] == best
 
 
+def test_what_was_placed_under_a_larger_limit_is_not_remembered_as_hopeless() -> None:
+    """After 3 is found, states with what ends at 3 say nothing of a schedule of 2."""
+    durations = np.array([[3, 1, 1], [3, 1, NEVER], [1, 1, 1], [1, 1, 1]], dtype=np.int64)
+    none = np.zeros((0, 2), dtype=np.int64)
+    tables = make_tables(DelayGraph(durations, none, np.zeros((0, 3, 3), dtype=np.int64)))
+    for limit in range(2, 7):
+        progress = begin(tables, limit, remembered=1 << 12)
+        assert advance(tables, progress, 10**6)
+        assert progress.counts[LIMIT] == 1
+
+
 def test_a_race_out_of_time_has_had_its_first_turns_and_keeps_its_bound() -> None:
     graph = fork(*((3 + k % 5, 2 + k % 7) for k in range(30)), devices=5)
     race = Race.of(graph, 10**6, 1 << 12)
