@@ -15,6 +15,7 @@ from parplan.costs import price
 from parplan.errors import InputError
 from parplan.graph import Graph, Kind, Mode
 from parplan.hardware import Cluster
+from parplan.portfolio import named_solver
 from parplan.problem import DEFAULT_CONSTRAINTS, Problem, Rule
 from parplan.registry import Registered, Registry
 from parplan.rounding import fitting_tick
@@ -72,7 +73,7 @@ def check_names(spec: Spec, registry: Registry) -> None:
     if spec.model.kind != "inline":
         registry.get("importers", spec.model.kind, key="model.kind")
     if spec.search.solver not in ("", "list"):
-        registry.get("solvers", spec.search.solver, key="search.solver")
+        named_solver(registry, spec.search.solver, key="search.solver")
 
 
 def load_graph(spec: Spec, registry: Registry) -> Graph:

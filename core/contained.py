@@ -36,6 +36,9 @@ HEADER = struct.Struct("!Q")
 
 POLL_S = 0.25
 CHATTER_BYTES = 8192
+ORPHAN_POLL_S = 0.5
+"""How often a process looks whether its parent is still there."""
+
 GRACE_S = 5.0
 """What a function may run over its time limit before it is killed."""
 
@@ -121,28 +124,89 @@ def run_contained(
     method
         ``"fork"``, where arguments need not pickle, or ``"spawn"``.
     """
-    context = multiprocessing.get_context(method)
-    reader, writer = context.Pipe(duplex=False)
-    chatter_reader, chatter_writer = context.Pipe(duplex=False)
-    child = context.Process(  # type: ignore[attr-defined]  # every context has one
-        target=_child,
-        args=(writer, chatter_writer, os.getpid(), function, args),
-        name=f"parplan {label}",
-    )
-    listener = _Listener(label, child, reader, chatter_reader, report)
-    begun = time.monotonic()
+    running = Running(function, args, label, time_limit_s, report, grace_s, method)
     try:
-        _start(child)
-        writer.close()
-        chatter_writer.close()
-        listener.listen(begun + time_limit_s + grace_s)
+        running.start()
+        while not running.advance():
+            wait(running.ends, POLL_S)
     except KeyboardInterrupt:
-        listener.interrupt()
+        running.interrupt()
     finally:
-        _end(child)
-        for end in (reader, writer, chatter_reader, chatter_writer):
+        running.stop()
+    return running.outcome()
+
+
+class Running(Generic[T]):
+    """A contained call under way: for those who wait for several at once.
+
+    Parameters are those of ``run_contained``. Call ``start``; then ``advance``, when one of
+    ``ends`` is ready or time may be over, until it returns true; then ``stop`` in any case.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        label: str,
+        time_limit_s: float,
+        report: Report | None = None,
+        grace_s: float = GRACE_S,
+        method: str = "fork",
+    ) -> None:
+        context = multiprocessing.get_context(method)
+        reader, self._writer = context.Pipe(duplex=False)
+        chatter_reader, self._chatter_writer = context.Pipe(duplex=False)
+        self._child: Any = context.Process(  # type: ignore[attr-defined]  # every context has one
+            target=_child,
+            args=(self._writer, self._chatter_writer, os.getpid(), function, args),
+            name=f"parplan {label}",
+        )
+        self._listener = _Listener(label, self._child, reader, chatter_reader, report)
+        self._limit_s, self._grace_s = time_limit_s, grace_s
+        self._begun, self._seconds = time.monotonic(), 0.0
+
+    def start(self) -> None:
+        """Start the process."""
+        self._begun = time.monotonic()
+        _start(self._child)
+        self._writer.close()
+        self._chatter_writer.close()
+        self._listener.open()
+
+    @property
+    def ends(self) -> list[Any]:
+        """What to wait for: its pipes, and its end."""
+        return [*self._listener.open_ends, self._child.sentinel]
+
+    def advance(self) -> bool:
+        """Take what it has said; return whether it is done, dead or late."""
+        self._listener.advance(self._begun + self._limit_s + self._grace_s)
+        return bool(self._listener.ended)
+
+    def interrupt(self) -> None:
+        """Take what was said so far, and let the outcome be an interrupted one."""
+        self._listener.interrupt()
+
+    def stop(self, notice_s: float = 0.0) -> None:
+        """Kill what is left of it.
+
+        Parameters
+        ----------
+        notice_s
+            Seconds that it has to end by itself after SIGTERM, before it is killed.
+        """
+        if notice_s > 0 and self._child.pid is not None and self._child.is_alive():
+            self._child.terminate()
+            self._child.join(notice_s)
+        _end(self._child)
+        listener = self._listener
+        for end in (listener.messages, self._writer, listener.chatter, self._chatter_writer):
             end.close()
-    return listener.outcome(time_limit_s, time.monotonic() - begun)
+        self._seconds = time.monotonic() - self._begun
+
+    def outcome(self) -> Outcome[T]:
+        """Return what became of it, once it is stopped."""
+        return self._listener.outcome(self._limit_s, self._seconds)
 
 
 def solve_contained(
@@ -216,6 +280,7 @@ class _Listener:
     messages: Connection
     chatter: Connection
     report: Report | None
+    open_ends: list[int] = field(factory=list)
     unread: bytearray = field(factory=bytearray)
     output: bytes = b""
     ended: str = ""
@@ -225,23 +290,22 @@ class _Listener:
     last: Any = None
     news: Progress | None = None
 
-    def listen(self, deadline: float) -> None:
-        """Take messages until the child is done, dead or late."""
+    def open(self) -> None:
+        """Make ready to read without blocking."""
         for end in (self.messages, self.chatter):
             os.set_blocking(end.fileno(), False)
-        open_ends = [self.messages.fileno(), self.chatter.fileno()]
-        while not self.ended:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self.ended = "late"
-                return
-            wait([*open_ends, self.child.sentinel], min(left, POLL_S))
-            alive = self.child.is_alive()  # before reading: what it sent last is then there
-            open_ends = [fd for fd in open_ends if self._take(fd)]
-            if not alive and not self.ended:
-                self.ended, self.exit_code = "died", self.child.exitcode
+        self.open_ends = [self.messages.fileno(), self.chatter.fileno()]
+
+    def advance(self, deadline: float) -> None:
+        """Take the messages that are there; see whether the child is done, dead or late."""
+        alive = self.child.is_alive()  # before reading: what it sent last is then there
+        self.open_ends = [fd for fd in self.open_ends if self._take(fd)]
         if self.ended == "done":
             wait([self.child.sentinel], 1.0)
+        elif not alive and not self.ended:
+            self.ended, self.exit_code = "died", self.child.exitcode
+        elif not self.ended and time.monotonic() >= deadline:
+            self.ended = "late"
 
     def interrupt(self) -> None:
         """Take what has been said so far; Ctrl-C may have struck halfway through a message."""
@@ -355,5 +419,5 @@ def _child(
 def _die_with(parent: int) -> None:
     """End this process and its children once the parent is gone."""
     while os.getppid() == parent:
-        time.sleep(1.0)
+        time.sleep(ORPHAN_POLL_S)
     os.killpg(0, signal.SIGKILL)

@@ -230,13 +230,20 @@ class SolveOptions:
 
 @frozen
 class Progress:
-    """News of a running search: incumbent and bound in objective units, None while unknown."""
+    """News of a running search: incumbent and bound in objective units, None while unknown.
+
+    Attributes
+    ----------
+    values
+        The incumbent itself, where a solver tells it: value of each Pyomo variable by its name.
+    """
 
     stage: str
     seconds: float
     incumbent: float | None = None
     bound: float | None = None
     message: str = ""
+    values: Mapping[str, float] = field(factory=dict, repr=False)
 
 
 Report = Callable[[Progress], None]
@@ -423,14 +430,6 @@ class PlacementHeuristic(ABC):
         """Return a proposal; None if the heuristic has none for such a graph."""
 
 
-class ExecutorFactory(ABC):
-    """Makes a ``concurrent.futures.Executor`` to fan work out."""
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    def create(self, workers: int) -> Executor:
-        """Return an executor with that many workers."""
 @frozen
 class Freedom:
     """What of a schedule may change, while the rest keeps its alternatives and its order.
@@ -470,3 +469,11 @@ class Neighbourhood(ABC):
         """
 
 
+class ExecutorFactory(ABC):
+    """Makes a ``concurrent.futures.Executor`` to fan work out."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def create(self, workers: int) -> Executor:
+        """Return an executor with that many workers."""

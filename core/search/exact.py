@@ -27,6 +27,7 @@ from parplan.model.clock import Rounding
 from parplan.model.granule import all_times, granule, model_tick
 from parplan.options import SearchOptions
 from parplan.plans import Bound
+from parplan.portfolio import named_solver
 from parplan.problem import STEP, Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
@@ -90,14 +91,13 @@ def choose(problem: Problem, rules: Rules, registry: Registry, options: SearchOp
         return Engine("", False, count, "list schedules and local search")
     name = options.solver
     if name:
-        entry = registry.get("solvers", name, key="search.solver")
-        found = registry.solvers[entry.name].value.probe()
+        found = named_solver(registry, name, key="search.solver").probe()
         if not found.available:
             raise SolverError(f"is not available: {found.reason}", solver=name)
     else:
         name = next((n for n in PREFERRED if n in registry.solvers), "")
     if name:
-        _check_form(registry.solvers[name].value, options)
+        _check_form(named_solver(registry, name), options)
     small = count <= MOST_INTERVALS
     if not name or not small:
         return Engine("", False, count, "list schedules and local search")
@@ -119,8 +119,9 @@ def solver_for(registry: Registry, options: SearchOptions) -> Solver | None:
     """Return the backend asked for, or the first one preferred; None for list schedules alone."""
     if options.solver == LIST:
         return None
-    names = [options.solver] if options.solver else list(PREFERRED)
-    return next((registry.solvers[n].value for n in names if n in registry.solvers), None)
+    if options.solver:
+        return named_solver(registry, options.solver, key="search.solver")
+    return next((registry.solvers[n].value for n in PREFERRED if n in registry.solvers), None)
 
 
 def intervals(problem: Problem, rules: Rules) -> int:
@@ -196,7 +197,7 @@ def solve(
 def _backends(engine: Engine, registry: Registry) -> list[Solver]:
     """Return the engine's solver and those that serve where it fails, or that are asked as well."""
     names = dict.fromkeys([engine.solver, *(n for n in PREFERRED if n in registry.solvers)])
-    return [registry.solvers[name].value for name in names]
+    return [named_solver(registry, name) for name in names]
 
 
 class _NoPlanError(Exception):
@@ -357,6 +358,7 @@ class _Stage:
                 )
 
         return tell
+            self.incumbent.note(news)
 
     def _judge(self, answer: Answer, model: ScheduleModel) -> None:
         name = f"{answer.solver} {answer.version}".strip()

@@ -73,6 +73,11 @@ class Incumbent:
         self.failures.append((stage, message))
         self.tell(stage, message)
 
+    def note(self, news: Progress) -> None:
+        """Take note of what a solver says has gone wrong in it, each thing once."""
+        if news.message and (news.stage, news.message) not in self.failures:
+            self.fail(news.stage, news.message)
+
     def _is_better(self, values: Sequence[float]) -> bool:
         for objective, new, old in zip(self.rules.objectives, values, self.values, strict=True):
             gain = new - old if objective.maximize else old - new

@@ -172,12 +172,14 @@ class _News:
                 bound=self.bound,
             )
         )
-        self.tell()
+        self.tell(values)
 
-    def tell(self) -> None:
+    def tell(self, values: Mapping[str, float] | None = None) -> None:
         """Report the incumbent and the bound as they stand."""
         self.told = time.monotonic()
-        self.channel.progress(Progress(NAME, self.told - self.begun, self.objective, self.bound))
+        seconds = self.told - self.begun
+        news = Progress(NAME, seconds, self.objective, self.bound, values=values or {})
+        self.channel.progress(news)
 
 
 def _callback(news: _News) -> Any:

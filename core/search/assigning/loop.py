@@ -121,7 +121,7 @@ class _Loop:
 
     @cached_property
     def timer(self) -> Timer:
-        return Timer(self.rules, self.solver, granule(self.rules))
+        return Timer(self.rules, self.solver, granule(self.rules), self.incumbent.note)
 
     def limits(self, seconds: float) -> SolveOptions:
         left = max(self.until - time.monotonic(), 0.05)
@@ -132,7 +132,9 @@ class _Loop:
     def step(self) -> bool:
         """Offer, time and cut off one assignment; return whether more may come."""
         self.model.limit(self.best - 1)
-        answer = self.solver.solve(self.model.pyomo, self.limits(ROUND_S))
+        answer = self.solver.solve(
+            self.model.pyomo, self.limits(ROUND_S), report=self.incumbent.note
+        )
         if answer.termination is Termination.INTERRUPTED:
             raise KeyboardInterrupt
         if answer.termination in (Termination.REFUSED, Termination.FAILED):

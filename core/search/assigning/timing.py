@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 from attrs import frozen
 
-from parplan.contracts import Answer, SolveOptions, Solver, Termination
+from parplan.contracts import Answer, Report, SolveOptions, Solver, Termination
 from parplan.errors import InfeasibleError, SolverError
 from parplan.model.clock import Rounding
 from parplan.model.granule import model_tick
@@ -43,11 +43,14 @@ class Timer:
     ----------
     granule
         Tick that loses nothing (``parplan.model.granule``).
+    report
+        Hears the solver's news.
     """
 
     rules: Rules
     solver: Solver
     granule: int
+    report: Report | None = None
 
     def time(
         self, assignment: Mapping[tuple[int, int], int], below: int, options: SolveOptions
@@ -89,7 +92,7 @@ class Timer:
         except InfeasibleError:
             return Timed(None, below)
         limits = attrs.evolve(options, time_limit_s=share * options.time_limit_s)
-        answer = self.solver.solve(model.pyomo, limits)
+        answer = self.solver.solve(model.pyomo, limits, report=self.report)
         if answer.termination is Termination.INTERRUPTED:
             raise KeyboardInterrupt
         if answer.termination in (Termination.REFUSED, Termination.FAILED):

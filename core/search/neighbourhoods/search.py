@@ -137,7 +137,7 @@ class _Loop:
         limits = SolveOptions(
             max(seconds, 0.1), self.options.gap, self.options.workers, self.random.randrange(2**31)
         )
-        answer = self.solver.solve(model.pyomo, limits, start)
+        answer = self.solver.solve(model.pyomo, limits, start, self.incumbent.note)
         if answer.termination is Termination.INTERRUPTED:
             raise KeyboardInterrupt
         if answer.values:

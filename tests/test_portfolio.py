@@ -1,0 +1,221 @@
+"""A race of solvers: as good as its best, whoever lies, dies or never ends, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parplan.contained import Channel, solve_contained
+from parplan.contracts import (
+    Answer,
+    Availability,
+    Capability,
+    Progress,
+    Report,
+    SolveOptions,
+    Solver,
+    Termination,
+)
+from parplan.errors import InputError
+from parplan.model.schedule_model import ScheduleModel
+from parplan.portfolio import Portfolio, named_solver
+from parplan.registry import Registry
+from parplan.rules import make_rules
+from tests.differential.solving import by_highs
+from tests.search.assigning.test_loop import diamond
+
+OPTIONS = SolveOptions(time_limit_s=60.0, workers=2)
+BEST = 7
+"""The optimum of the diamond."""
+
+
+@pytest.fixture
+def model(registry: Registry) -> ScheduleModel:
+    """Return the whole model of a small problem, whose objective is the makespan."""
+    return ScheduleModel(make_rules(diamond(), registry))
+
+
+class Fake(Solver):
+    """A solver that does what a test wants; ``forever`` keeps it from ending."""
+
+    capabilities = frozenset({Capability.MIP, Capability.BOUND})
+
+    def __init__(self, name: str, answer: Any, delay_s: float = 0.0) -> None:
+        self.name, self.answer, self.delay_s = name, answer, delay_s  # type: ignore[misc]  # each its own
+
+    def probe(self) -> Availability:
+        """Say that it is there."""
+        return Availability(True)
+
+    def solve(
+        self,
+        model: Any,
+        options: SolveOptions,
+        warm_start: Mapping[str, float] | None = None,
+        report: Report | None = None,
+    ) -> Answer:
+        """Do it."""
+        time.sleep(self.delay_s)
+        found: Answer = self.answer(report)
+        return found
+
+
+def forever(_: Report) -> Answer:
+    """Never answer."""
+    time.sleep(600)
+    raise AssertionError
+
+
+def die(_: Report) -> Answer:
+    """Be killed from outside."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def _claim(*args: Any, **keys: Any) -> Any:
+    return lambda _: Answer(*args, **keys)
+
+
+def _race(model: ScheduleModel, *solvers: Solver) -> tuple[Answer, dict[str, str]]:
+    told: dict[str, str] = {}
+
+    def hear(news: Progress) -> None:
+        if news.message:
+            told[news.stage] = news.message
+
+    return Portfolio(solvers).solve(model.pyomo, OPTIONS, report=hear), told
+
+
+def test_the_usual_ones_race_to_the_optimum(registry: Registry, model: ScheduleModel) -> None:
+    told: list[Progress] = []
+    answer = named_solver(registry, "portfolio").solve(model.pyomo, OPTIONS, report=told.append)
+    assert answer.termination is Termination.OPTIMAL
+    assert (answer.objective, answer.bound) == (BEST, BEST)
+    assert answer.solver in registry.solvers
+    assert model.extract(answer.values).makespan == BEST
+    assert [n.message for n in told if n.message and "not installed" not in n.message] == []
+
+
+def _solution(model: ScheduleModel) -> Answer:
+    return by_highs(model, SolveOptions(time_limit_s=60.0, workers=1))
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (_claim(Termination.OPTIMAL, "liar", values={}, objective=1.0, bound=1.0), ""),
+        (_claim(Termination.TIME_LIMIT, "liar", bound=BEST + 1.0), "refuted by 7"),
+        (_claim(Termination.INFEASIBLE, "liar"), "no solution"),
+        (_claim(Termination.FAILED, "liar", message="out of licences"), "out of licences"),
+        (die, "SIGKILL"),
+    ],
+)
+def test_who_lies_or_dies_is_left_out_and_told(model: ScheduleModel, lie: Any, told: str) -> None:
+    best = _solution(model)
+
+    def solve(report: Report) -> Answer:
+        report(Progress("honest", 0.0, values=best.values))
+        time.sleep(2.0)
+        return best
+
+    answer, left_out = _race(model, Fake("liar", lie, delay_s=0.5), Fake("honest", solve))
+    assert answer.termination is Termination.OPTIMAL
+    assert (answer.objective, answer.solver) == (BEST, "honest")
+    assert told in left_out.get("liar", "")
+
+
+def test_values_are_judged_by_the_model(model: ScheduleModel) -> None:
+    best = _solution(model)
+    broken = dict.fromkeys(best.values, 0.0)
+    cheap = Answer(Termination.OPTIMAL, "cheap", values=best.values, objective=BEST - 1.0)
+    none = Answer(Termination.OPTIMAL, "none", values=broken, objective=0.0)
+    answer, left_out = _race(
+        model,
+        Fake("cheap", lambda _: cheap),
+        Fake("none", lambda _: none),
+        Fake("honest", lambda _: best, delay_s=0.3),
+    )
+    assert (answer.termination, answer.objective) == (Termination.OPTIMAL, BEST)
+    assert "objective of 6 where it is 7" in left_out["cheap"]
+    assert "no solution" in left_out["none"]
+
+
+def test_one_has_the_solution_and_another_one_the_proof(model: ScheduleModel) -> None:
+    best = _solution(model)
+
+    def solution(report: Report) -> Answer:
+        report(Progress("solution", 0.0, values=best.values))
+        return forever(report)
+
+    def proof(report: Report) -> Answer:
+        report(Progress("proof", 0.0, bound=float(BEST)))
+        return forever(report)
+
+    answer, _ = _race(model, Fake("solution", solution), Fake("proof", proof))
+    assert (answer.termination, answer.objective) == (Termination.OPTIMAL, BEST)
+    assert (answer.bound, answer.solver) == (BEST, "solution")
+
+
+def test_what_cannot_be_is_said_once_nobody_objects(model: ScheduleModel) -> None:
+    said = Fake("says so", _claim(Termination.INFEASIBLE, "says so"))
+    answer, _ = _race(model, said, Fake("silent", forever))
+    assert answer.termination is Termination.INFEASIBLE
+    dead, _ = _race(model, Fake("one", die), Fake("other", die))
+    assert dead.termination is Termination.FAILED
+    assert "SIGKILL" in dead.message
+
+
+def _write_pid_and_sleep(channel: Channel, path: Path, *_: object) -> Answer:
+    path.write_text(str(os.getpid()))
+    return forever(channel.progress)
+
+
+def test_ctrl_c_ends_all_and_leaves_no_process(model: ScheduleModel, tmp_path: Path) -> None:
+    """Also those that a racer has started itself, as all built-in solvers do."""
+    paths = [tmp_path / "one", tmp_path / "two"]
+    best = _solution(model)
+
+    def nested(path: Path) -> Any:
+        def answer(report: Report) -> Answer:
+            report(Progress("nested", 0.0, values=best.values))
+            return solve_contained(_write_pid_and_sleep, path, OPTIONS, solver="nested")
+
+        return answer
+
+    def interrupt() -> None:
+        while not all(path.exists() and path.read_text() for path in paths):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    answer, _ = _race(model, *(Fake(path.name, nested(path)) for path in paths))
+    assert answer.termination is Termination.INTERRUPTED
+    assert answer.objective == BEST
+    until = time.monotonic() + 30.0
+    while any(_runs(int(path.read_text())) for path in paths):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_names_make_a_portfolio(registry: Registry) -> None:
+    both = named_solver(registry, "highs, cp-sat")
+    assert isinstance(both, Portfolio)
+    assert [racer.name for racer in both.racers] == ["highs", "cp-sat"]
+    assert named_solver(registry, "highs") is registry.solvers["highs"].value
+    with pytest.raises(InputError, match="did you mean 'highs'"):
+        named_solver(registry, "cp-sat,hihgs", key="search.solver")
