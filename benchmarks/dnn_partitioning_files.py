@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Tensor
-from parplan.hardware import Cluster, Device, Link
+from parplan.hardware import Cluster, Device, Link, Route
 from parplan.problem import Problem, Rule
 from parplan.workload import Workload
 
@@ -28,22 +29,30 @@ BANDWIDTH = 1e9
 MS = 1e-3
 
 
-def read_workload(path: Path, objective: Rule, *, contiguous: bool = False) -> Problem:
+def read_workload(
+    path: Path, objective: Rule, *, contiguous: bool = False, in_turn: bool = False
+) -> Problem:
     """Return the problem that a file of ``throughput-inputs`` or ``latency-inputs`` states.
 
-    With ``contiguous`` each device runs what lies between two cuts, of the forward pass and of the
-    backward pass.
+    Parameters
+    ----------
+    contiguous
+        Each device runs what lies between two cuts, of the forward pass and of the backward pass.
+    in_turn
+        A tensor is written to host memory first, and read from there then, which takes both times:
+        so it is where times count, and not loads. Both devices are held throughout, which is
+        longer than need be, and a tensor is written for each reader: no time is too short.
     """
     given = json.loads(path.read_text(encoding="utf-8"))
     name = path.stem
     return Problem(
         name,
         _graph(name, given),
-        _cluster(name, given),
+        _cluster(name, given, in_turn=in_turn),
         Workload(),
         (
             Rule("devices"),
-            Rule("memory"),
+            Rule("memory", {"weights_only": True}),
             Rule("placement", {**_placement(given), "contiguous": contiguous}),
         ),
         (objective,),
@@ -92,7 +101,7 @@ def operator_name(node: int) -> str:
     return f"node {node}"
 
 
-def _cluster(name: str, given: Mapping[str, Any]) -> Cluster:
+def _cluster(name: str, given: Mapping[str, Any], *, in_turn: bool) -> Cluster:
     accelerators = [
         Device(f"accelerator{i}", kind="accelerator", memory_bytes=int(given["maxSizePerFPGA"]))
         for i in range(given["maxFPGAs"])
@@ -103,11 +112,16 @@ def _cluster(name: str, given: Mapping[str, Any]) -> Cluster:
         Link(f"{d.name}-host", d.name, "host memory", speed[d.kind], capacity=None, shared=True)
         for d in (*accelerators, *hosts)
     ]
+    routes = [
+        Route(a.name, b.name, (f"{a.name}-host", f"{b.name}-host"), store_and_forward=True)
+        for a, b in permutations((*accelerators, *hosts), 2)
+    ]
     return Cluster(
         name,
         (*accelerators, *hosts),
         tuple(links),
         ("host memory",),
+        tuple(routes) if in_turn else (),
         transfer_engines=("compute", "compute"),
     )
 

@@ -16,14 +16,16 @@ from parplan.model.clock import Clock, Rounding
 from parplan.model.granule import granule, model_tick
 from parplan.plans import Bound
 from parplan.search.exact import solver_for
-from parplan.search.improving.heuristics import first_candidates, scheduled_somehow
+from parplan.search.improving.heuristics import first_candidates
 from parplan.search.improving.improvement import best_candidate, rule_portfolio
 from parplan.search.objective_bounds import first_bounds
+from parplan.search.partitioning.candidates import candidate_of
 from parplan.search.partitioning.instance import Instance, make_instance
 from parplan.search.partitioning.partitions import partitions
 from parplan.search.partitioning.starts import starting_partitions
 from parplan.search.placing.evaluation import prepare_assignment
 from parplan.search.run import Run
+from parplan.search.steps import find_stages_on_groups
 from parplan.steady_state import Loading
 
 STARTING_SHARE = 0.1
@@ -45,6 +47,8 @@ def divide(run: Run, loading: Loading) -> None:
         run.incumbent.add_bounds(first_bounds(run.problem, run.rules))
     solver = solver_for(run.registry, run.options)
     proving = solver is not None and _choices(run) <= MOST_CHOICES
+    with run.contained("stages on groups of devices", optional=True):
+        find_stages_on_groups(run, run.part_of_limit(STARTING_SHARE))
     with run.contained("partition", optional=True):
         instance = make_instance(run.placer, loading)
         if instance is not None:
@@ -83,8 +87,7 @@ def _search_partitions(run: Run, instance: Instance, until: float) -> None:
             options.seed,
             target=least / (1 - options.gap),
         ):
-            row = tuple(found.tolist())
-            candidate = scheduled_somehow(run.placer, (row,) * len(run.placer.groups))
+            candidate = candidate_of(run.placer, found)
             if candidate is None:
                 run.incumbent.fail("partition", "a partition was dropped: it has no schedule")
             else:

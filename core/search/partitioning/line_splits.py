@@ -4,6 +4,9 @@ Dynamic programming over (end of a run, how many devices of each class are used)
 ``best[j, used] = min over i, c of max(best[i, used - c], load of i..j on a device of class c)``.
 Devices of a class are equal. A transfer loads the device alone, as if all other devices were like
 one typical other one, and as if a tensor left its device once: exact where both hold.
+
+The same with a sum in place of the larger of the two gives the time that one sample takes if
+nothing runs beside anything else: each run works once what it receives is there.
 """
 
 from __future__ import annotations
@@ -81,10 +84,17 @@ def _rates(instance: Instance, device: int) -> Real:
     return np.asarray(np.median(rows, axis=1))
 
 
-def split_line(instance: Instance, units: Sequence[Sequence[int]]) -> Whole | None:
+def split_line(
+    instance: Instance, units: Sequence[Sequence[int]], *, in_turn: bool = False
+) -> Whole | None:
     """Return the best device of each item where each device runs consecutive units.
 
     None if there is no such split, or if classes of devices are too many.
+
+    Parameters
+    ----------
+    in_turn
+        Whether runs come one after the other, so that the sum counts, not the busiest.
     """
     classes = device_classes(instance)
     counts = np.diff(classes.first)
@@ -95,7 +105,7 @@ def split_line(instance: Instance, units: Sequence[Sequence[int]]) -> Whole | No
             for at in range(0, len(units), step)]  # fmt: skip
     first, items = ragged(runs)
     barred = _barred(instance, classes, runs)
-    load, came_from, came_by = _best_cuts(instance, classes, first, items, barred, counts)
+    load, came_from, came_by = _best_cuts(instance, classes, first, items, barred, counts, in_turn)
     used = int(load[-1].argmin())
     if not np.isfinite(load[-1, used]):
         return None
@@ -129,9 +139,18 @@ def _strides(counts: Any) -> Any:
 
 @compiled
 def _best_cuts(
-    instance: Any, classes: Any, first: Any, items: Any, barred: Any, counts: Any
+    instance: Any,
+    classes: Any,
+    first: Any,
+    items: Any,
+    barred: Any,
+    counts: Any,
+    in_turn: Any,
 ) -> Any:
-    """Return the least busiest load of ``[end, used]``, and the run's begin and class there."""
+    """Return the least figure of ``[end, used]``, and the begin and class of the run there.
+
+    The figure is the busiest load, or the sum of all runs if these come ``in_turn``.
+    """
     runs, kinds, engines = len(first) - 1, len(counts), instance.work.shape[2]
     stride = _strides(counts)
     states = stride[-1] * (counts[-1] + 1)
@@ -176,23 +195,37 @@ def _best_cuts(
                 if not open_[c]:
                     continue
                 going = True
-                load = classes.out[c, engines] * out
-                load = max(load, classes.into[c, engines] * into)
-                for e in range(engines):
-                    moved = classes.out[c, e] * out + classes.into[c, e] * into
-                    load = max(load, work[c, e] + moved)
+                load = (
+                    _time_alone(classes, work, into, c)
+                    if in_turn
+                    else _busiest(classes, work, out, into, c)
+                )
                 for used in range(states):
-                    if (
-                        best[begin, used] == np.inf
-                        or used // stride[c] % (counts[c] + 1) == counts[c]
-                    ):
+                    if used // stride[c] % (counts[c] + 1) == counts[c]:
                         continue
-                    then = used + stride[c]
-                    busiest = max(best[begin, used], load)
-                    if busiest < best[end, then]:
-                        best[end, then] = busiest
+                    before, then = best[begin, used], used + stride[c]
+                    figure = before + load if in_turn else max(before, load)
+                    if figure < best[end, then]:
+                        best[end, then] = figure
                         came_from[end, then] = begin
                         came_by[end, then] = c
             if not going:
                 break
     return best, came_from, came_by
+
+
+@compiled
+def _busiest(classes: Any, work: Any, out: Any, into: Any, c: Any) -> Any:
+    """Return the load of the busiest engine or link of a run on a device of class ``c``."""
+    engines = work.shape[1]
+    found = max(classes.out[c, engines] * out, classes.into[c, engines] * into)
+    for e in range(engines):
+        moved = classes.out[c, e] * out + classes.into[c, e] * into
+        found = max(found, work[c, e] + moved)
+    return found
+
+
+@compiled
+def _time_alone(classes: Any, work: Any, into: Any, c: Any) -> Any:
+    """Return how long a run receives, one tensor after another, and works then."""
+    return work[c].max() + classes.into[c].max() * into

@@ -43,6 +43,22 @@ def starting_partitions(instance: Instance, until: float, seed: int) -> list[Who
     return [split for _, _, split in sorted(found)[:KEPT]]
 
 
+def stretches(instance: Instance, until: float, seed: int) -> Iterator[Whole]:
+    """Yield partitions in which each device runs one stretch of a line, in turn: no two alike.
+
+    They take least time among those of a line where nothing runs beside anything else, which is
+    what remains where memory is scarce and branches are few.
+    """
+    seen: set[bytes] = set()
+    for number, line in enumerate(lines(instance, seed)):
+        split = split_line(instance, line, in_turn=True)
+        if split is not None and split.tobytes() not in seen:
+            seen.add(split.tobytes())
+            yield split
+        if number + 1 == LINES or time.monotonic() > until:
+            return
+
+
 def lines(instance: Instance, seed: int) -> Iterator[list[list[int]]]:
     """Yield the items in endless lines along the flows of data, backward ones the other way round.
 
