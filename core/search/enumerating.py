@@ -16,10 +16,11 @@ SOURCE = "enumeration"
 def enumerate_schedules(run: Run, until: float) -> None:
     """Enumerate the schedules of a small problem of tasks with delays, if it is one.
 
-    It leaves a bound in any case. Other problems are left as they are:
-    ``enumeration.delay_graph.as_delay_graph`` says which.
+    It leaves a bound in any case. Other problems are left as they are
+    (``enumeration.delay_graph.as_delay_graph`` says which), and so are those in which every
+    operator has one place: what decides makespans knows more of these.
     """
-    if not (run.is_open and is_makespan(run.problem)):
+    if run.placer.is_fixed or not (run.is_open and is_makespan(run.problem)):
         return
     graph = as_delay_graph(run.problem, run.rules)
     if graph is None:

@@ -49,7 +49,7 @@ LEAST_BASELINE_S = 0.5
 """Seconds that are worth beginning hand-made schedules for, where a plan of pinned blocks has met
 its bound: recipes made for such pins have been tried by then."""
 
-ENUMERATION_SHARE = 0.3
+ENUMERATION_SHARE = 0.15
 """Part of the time left in which all schedules are enumerated, where the problem allows it."""
 
 BOUND_SHARE = 0.15
