@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import parplan
+from parplan.declarations import Resource
 from parplan.errors import InfeasibleError
 from parplan.options import SearchOptions
 from parplan.plans import Plan
@@ -17,13 +18,18 @@ from parplan.registry import Registry
 from parplan.rounding import rounding_report
 from parplan.rules import Rules
 from parplan.search import exact
+from parplan.search.conflicts.capacities import least_extra
 from parplan.search.conflicts.explained import explained
 from parplan.search.conflicts.possibility import Possibility
 from parplan.search.conflicts.requirements import only
 from parplan.search.incumbent import Incumbent
+from parplan.text import bytes_text
 
 LEAST_EXPLAINING_S = 5.0
 """Seconds that may be spent on why no plan exists, even where the limit is over."""
+
+MOST_EXPLAINING_S = 20.0
+"""Seconds that are spent on it at most, even where the limit is far."""
 
 
 def make_plan(
@@ -88,13 +94,14 @@ def why_infeasible(
 ) -> InfeasibleError:
     """Return a proof that no plan exists with the fewest requirements that clash, and repairs.
 
-    Until the deadline, and for a few seconds at least; Ctrl-C ends it.
+    Ctrl-C ends it, and leaves the proof as it is.
     """
+    left = deadline - time.monotonic()
     possibility = Possibility(
         exact.solver_for(registry, options),
         options.workers,
         exact.intervals(rules.problem, only(rules, ())) <= exact.MOST_INTERVALS,
-        max(deadline, time.monotonic() + LEAST_EXPLAINING_S),
+        time.monotonic() + min(max(left, LEAST_EXPLAINING_S), MOST_EXPLAINING_S),
     )
     try:
         return explained(error, rules, registry, possibility)
@@ -131,8 +138,25 @@ def why_no_plan(
             )
     return (
         f"list schedules found no plan that fits{refused}; where no solver proves that there is "
-        "none, one may exist: loosen memory or placement, or ask for a solver with --solver"
+        f"none, one may exist: loosen memory or placement{_spare(rules)}, or ask for a solver with "
+        "--solver"
     )
+
+
+def _spare(rules: Rules) -> str:
+    """Return with how much more memory list schedules find a plan, as text; empty if unknown."""
+    positions = [
+        p
+        for p, declared in enumerate(rules.declared)
+        if isinstance(declared.what, Resource) and declared.what.unit == "bytes"
+    ]
+    if not positions:
+        return ""
+    lists = Possibility(None, 1, False, time.monotonic() + LEAST_EXPLAINING_S)
+    extra = least_extra(rules, positions, lists)
+    if extra is None:
+        return ""
+    return f" (with {bytes_text(extra.enough)} more on each device a plan was found)"
 
 
 def _versions() -> dict[str, str]:

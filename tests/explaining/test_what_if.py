@@ -36,19 +36,26 @@ def plan(registry: Registry) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("change", "overrides"),
+    ("change", "override"),
     [
-        ("memory=small:1 GiB", ["cluster.devices[1].memory_bytes=1273741824"]),
-        ("bandwidth=*:10%", ["cluster.links[0].bandwidth=11 GB/s"]),
-        ("speed=fast:0.1", FASTER),
-        ("microbatches=:1", ["workload.microbatches=3"]),
+        ("memory=small:1 GiB", "cluster.devices[1].memory_bytes=1273741824"),
+        ("bandwidth=*:10%", "cluster.links[0].bandwidth=11 GB/s"),
+        ("microbatches=:1", "workload.microbatches=3"),
+        ("microbatches=:-1", "workload.microbatches=1"),
     ],
 )
-def test_a_change_gives_what_the_changed_spec_gives(
-    plan: Plan, change: str, overrides: list[str], registry: Registry
+def test_a_changed_problem_is_that_of_the_changed_spec(
+    change: str, override: str, registry: Registry
 ) -> None:
-    answer = what_if(plan, [read_change(change)], registry, OPTIONS)[-1]
-    fresh = api.plan(SPEC, overrides=overrides, registry=registry, time_limit_s=60.0)
+    problem = api.prepare(SPEC, registry=registry).problem
+    changed = read_change(change).apply(problem)
+    fresh = api.prepare(SPEC, overrides=[override], registry=registry).problem
+    assert attrs.evolve(changed, tick_s=1.0) == attrs.evolve(fresh, tick_s=1.0)
+
+
+def test_an_answer_is_what_the_changed_spec_gives(plan: Plan, registry: Registry) -> None:
+    answer = what_if(plan, [read_change("speed=fast:10%")], registry, OPTIONS)[-1]
+    fresh = api.plan(SPEC, overrides=FASTER, registry=registry, time_limit_s=60.0)
     assert fresh.gap == 0.0
     assert answer.value == pytest.approx(fresh.value, rel=1e-6)
     assert answer.bound == pytest.approx(fresh.value, rel=1e-6)

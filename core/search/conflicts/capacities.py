@@ -54,19 +54,34 @@ def least_extra(rules: Rules, positions: Sequence[int], possibility: Possibility
     found = possibility.of(_larger(rules, positions, huge))
     if found.schedule is None:
         return None
-    low, high = 0.0, _extra(found.schedule, resources)
-    while high - low > max(PRECISION * high, step):
-        middle = (low + high) / 2
+    high = _extra(found.schedule, resources)
+    refuted = missed = _counted(rules, positions, high, step, possibility)
+    while high - missed > max(PRECISION * high, step) and not possibility.is_over:
+        middle = math.sqrt(missed * high) if 0 < 4 * missed < high else (missed + high) / 2
         found = possibility.of(_larger(rules, positions, middle))
         if found.schedule is not None:
             high = min(_extra(found.schedule, resources), middle)
-        elif found.possible is False:
+            continue
+        missed = middle
+        if found.possible is False:
+            refuted = middle
+    # Levels are whole steps: below the next one that is above what is refuted nothing is gained.
+    more = min(step - (r.capacity + refuted) % step for r in resources) if step else 0.0
+    return Extra(min(refuted + more, high), high)
+
+
+def _counted(
+    rules: Rules, positions: Sequence[int], high: float, step: float, possibility: Possibility
+) -> float:
+    """Return how much more is not enough, by counting alone."""
+    low = 0.0
+    while high - low > max(PRECISION * high, step):
+        middle = (low + high) / 2
+        if possibility.counts_against(_larger(rules, positions, middle)):
             low = middle
         else:
-            break
-    # Levels are whole steps: below the next one that is above ``low`` nothing is gained.
-    exact = [step - (r.capacity + low) % step for r in resources] if step else [0.0]
-    return Extra(min(low + min(exact), high), high)
+            high = middle
+    return low
 
 
 def _everything(problem: Problem) -> float:

@@ -22,6 +22,12 @@ from parplan.search.conflicts.requirements import (
 )
 from parplan.search.infeasible import refute
 
+CLASH_SHARE = 0.5
+"""Part of the time for what clashes; the rest is for repairs."""
+
+MOST_ALONE = 3
+"""Resources up to which each is given more by itself; more of them get the same each."""
+
 NAMED = 6
 """Requirements, and repairs, that the message names; the error holds them all."""
 
@@ -40,9 +46,11 @@ def explained(
         The proof that there is no plan, by whatever found it.
     """
     members = requirements(rules)
-    if possibility.of(only(rules, ())).possible is False:
+    if possibility.refutes(only(rules, ())):
         return error  # routes and modes alone leave nothing: it says which
-    clash = irreducible(members, lambda part: possibility.of(only(rules, part)).possible is False)
+    clash = _clash(rules, members, possibility.part(CLASH_SHARE))
+    if len(clash) == len(members) > NAMED:
+        return error  # nothing could be left out
     repairs = tuple(_repairs(rules, members, clash, registry, possibility))
     return InfeasibleError(
         _message(rules, clash, error),
@@ -51,6 +59,16 @@ def explained(
         clashes=tuple(m.clash for m in clash),
         repairs=repairs,
     )
+
+
+def _clash(
+    rules: Rules, members: Sequence[Requirement], possibility: Possibility
+) -> tuple[Requirement, ...]:
+    """Return a smallest clash, by the quickest proof first."""
+    part: Sequence[Requirement] = members
+    if possibility.counts_against(rules):
+        part = irreducible(part, lambda some: possibility.counts_against(only(rules, some)))
+    return irreducible(part, lambda some: possibility.refutes(only(rules, some)))
 
 
 def _message(rules: Rules, clash: Sequence[Requirement], error: InfeasibleError) -> str:
@@ -81,7 +99,8 @@ def _repairs(
         for m in clash
         if m.declared and isinstance(rules.declared[m.declared[0]].what, Resource)
     ]
-    larger = [_capacity(rules, [position], possibility) for position in resources]
+    alone = resources if len(resources) <= MOST_ALONE else []
+    larger = [_capacity(rules, [position], possibility) for position in alone]
     found = [repair for repair in larger if repair is not None]
     if not found and len(resources) > 1:
         found = [r for r in [_capacity(rules, resources, possibility)] if r is not None]
@@ -102,7 +121,8 @@ def _capacity(rules: Rules, positions: Sequence[int], possibility: Possibility) 
         return None
     resources = [resource_at(rules, position) for position in positions]
     unit, names = resources[0].unit, tuple(r.name for r in resources)
-    text = f"give {' and '.join(names)} {amount_text(extra.enough, unit)} more"
+    shown = names if len(names) <= MOST_ALONE else (names[0], f"{len(names) - 1} others")
+    text = f"give {' and '.join(shown)} {amount_text(extra.enough, unit)} more"
     if len(names) > 1:
         text += " each"
     if extra.least < extra.enough:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import attrs
 from attrs import frozen
@@ -14,7 +14,7 @@ from parplan.declarations import Forbidden
 from parplan.errors import ParplanError
 from parplan.graph import Graph
 from parplan.problem import Problem, Rule
-from parplan.registry import Registered, Registry
+from parplan.registry import Registry
 from parplan.rules import Declared, Rules, guarded, make_plugin, make_rules
 from parplan.schedule import Schedule
 from parplan.search.conflicts.possibility import Possibility
@@ -47,13 +47,12 @@ class _Offer:
 
 def _offers(problem: Problem, registry: Registry) -> Iterator[_Offer]:
     hint = {"cluster": problem.cluster, "workload": problem.workload}
-    entry: Registered[Any]
-    for name, entry in registry.strategies.items():
-        if entry.value.apply is Strategy.apply:
-            continue
+    offering = [n for n, e in registry.strategies.items() if e.value.apply is not Strategy.apply]
+    for name in offering:
+        entry = registry.get("strategies", name)
         try:
-            strategy: Any = make_plugin(entry, Rule(name), f"strategies.{name}")
-            graph = guarded(entry, "apply", lambda s=strategy: s.apply(problem.graph, hint))  # type: ignore[misc]  # binds the loop variable
+            strategy: Strategy = make_plugin(entry, Rule(name), f"strategies.{name}")
+            graph = guarded(entry, "apply", partial(strategy.apply, problem.graph, hint))
             larger = attrs.evolve(problem, graph=graph)
             rules = make_rules(larger, registry)
         except ParplanError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 
+import attrs
 from attrs import frozen
 
 from parplan.checking import check_schedule
@@ -61,18 +63,50 @@ class Possibility:
     until: float
 
     def of(self, rules: Rules) -> Finding:
-        """Return whether these rules leave a plan."""
-        if time.monotonic() >= self.until:
+        """Return whether these rules leave a plan, with one if so."""
+        if self.is_over:
             return UNKNOWN
-        try:
-            refute(rules.problem, rules)
-        except InfeasibleError:
+        if self.counts_against(rules):
             return REFUTED
         if self.whole and self.solver is not None:
             return self._by_model(self.solver, rules)
         if self.solver is not None and self._is_refuted(self.solver, rules):
             return REFUTED
         return self._by_lists(rules)
+
+    def refutes(self, rules: Rules) -> bool:
+        """Return whether it is proven that these rules leave no plan; no plan is looked for."""
+        if self.is_over:
+            return False
+        if self.counts_against(rules):
+            return True
+        if self.solver is None:
+            return False
+        if self.whole:
+            return self._by_model(self.solver, rules).possible is False
+        return self._is_refuted(self.solver, rules)
+
+    def part(self, share: float) -> Possibility:
+        """Return the same for a part of the time that is left."""
+        if math.isinf(self.until):
+            return self
+        now = time.monotonic()
+        return attrs.evolve(self, until=now + share * max(self.until - now, 0.0))
+
+    def counts_against(self, rules: Rules) -> bool:
+        """Return whether counting alone proves that these rules leave no plan."""
+        if self.is_over:
+            return False
+        try:
+            refute(rules.problem, rules)
+        except InfeasibleError:
+            return True
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is answered."""
+        return time.monotonic() >= self.until
 
     def _by_model(self, solver: Solver, rules: Rules) -> Finding:
         from parplan.model.schedule_model import ScheduleModel  # loads Pyomo: a second

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from parplan.checking import check_schedule
 from parplan.contracts import Answer, Availability, Capability, SolveOptions, Solver
 from parplan.declarations import Declaration
-from parplan.errors import InfeasibleError
-from parplan.graph import Tensor
+from parplan.errors import InfeasibleError, LimitError
+from parplan.graph import ParameterGroup, Tensor
 from parplan.options import SearchOptions
 from parplan.plugins.solvers import cp_sat
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules, make_rules
 from parplan.schedule import Schedule
-from parplan.search.conflicts.capacities import least_extra
+from parplan.search.conflicts.capacities import Extra, least_extra
 from parplan.search.conflicts.explained import explained
 from parplan.search.conflicts.possibility import Possibility
 from parplan.search.conflicts.requirements import only, requirements
@@ -98,7 +98,7 @@ def _scarce(draw: st.DrawFn) -> tuple[Problem, tuple[Declaration, ...]]:
     return problem, draw(st.just(()) | declarations(problem))
 
 
-@settings(max_examples=examples(30), suppress_health_check=QUIET)
+@settings(max_examples=examples(20), suppress_health_check=QUIET)
 @given(drawn=_scarce())
 def test_the_clash_has_no_schedule_and_has_one_without_any_of_its_members(
     drawn: tuple[Problem, tuple[Declaration, ...]], registry: Registry
@@ -216,3 +216,29 @@ def test_a_search_says_what_clashes(registry: Registry) -> None:
     with pytest.raises(InfeasibleError, match=r"give g0.memory 1.00 GiB more$") as caught:
         search(problem, make_rules(problem, registry), registry, options)
     assert re.match(r"no plan keeps all of: g0.memory holds 3.00 GiB at most", str(caught.value))
+
+
+def test_list_schedules_say_with_how_much_more_memory_they_found_a_plan(
+    registry: Registry,
+) -> None:
+    problem = _with_memory(block(2), [9])
+    options = SearchOptions(solver="list", time_limit_s=60.0, workers=1)
+    with pytest.raises(LimitError, match=r"with \d+ B more on each device a plan was found"):
+        search(problem, make_rules(problem, registry), registry, options)
+
+
+def test_the_least_that_is_told_of_many_devices_is_counted(registry: Registry) -> None:
+    """Parameters of 9 bytes on three devices of 2: one each more is needed, and enough."""
+    problem = chain(3, devices=3, size=0)
+    groups = tuple(ParameterGroup(f"w{i}", 3) for i in range(3))
+    operators = tuple(
+        attrs.evolve(o, parameters=(g.name,))
+        for o, g in zip(problem.graph.operators, groups, strict=True)
+    )
+    graph = attrs.evolve(problem.graph, operators=operators, parameters=groups)
+    problem = _with_memory(attrs.evolve(problem, graph=graph), [2, 2, 2])
+    rules = make_rules(problem, registry)
+    lists = attrs.evolve(ENDLESS, solver=None)
+    names = [getattr(d.what, "name", "") for d in rules.declared]
+    positions = [names.index(f"g{i}.memory") for i in range(3)]
+    assert least_extra(rules, positions, lists) == Extra(1.0, 1.0)
