@@ -349,6 +349,7 @@ class _Stage:
 
     def _report(self, model: ScheduleModel) -> Report:
         def tell(news: Progress) -> None:
+            self.incumbent.note(news)
             # News of a later objective would mix units with the first.
             if self.level == 0:
                 self.incumbent.hear(
@@ -358,7 +359,6 @@ class _Stage:
                 )
 
         return tell
-            self.incumbent.note(news)
 
     def _judge(self, answer: Answer, model: ScheduleModel) -> None:
         name = f"{answer.solver} {answer.version}".strip()
