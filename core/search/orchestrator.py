@@ -159,11 +159,15 @@ def _start(run: Run, engine: exact.Engine) -> None:
     if not is_pipeline(run.placer):
         with run.contained("graph schedules", optional=True):
             steps.schedule_as_graph(run, until)
+        with run.contained("lines", optional=True):
+            steps.cut_lines(run, until)
     with run.contained("bounds", optional=True):
         run.incumbent.add_bounds(first_bounds(run.problem, run.rules))
     if not is_pipeline(run.placer):
         with run.contained("levels", optional=True):
             steps.place_by_levels(run, run.part_of_limit(LEVELS_SHARE))
+    with run.contained("stages on groups of devices", optional=True):
+        steps.find_stages_on_groups(run, until)
     with run.contained("first schedules"):
         begun = time.monotonic()
         steps.find_first_schedules(run, until)

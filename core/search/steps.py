@@ -23,13 +23,14 @@ from parplan.search.hand_made.baselines import Baseline, baseline_row, is_pipeli
 from parplan.search.hand_made.pinned_recipes import recipe_candidates
 from parplan.search.improving.crew import searched_by_sequences
 from parplan.search.improving.filling import with_weights_filled
-from parplan.search.improving.heuristics import first_candidates
+from parplan.search.improving.heuristics import first_candidates, gang_candidates
 from parplan.search.improving.improvement import under_rules
 from parplan.search.improving.islands import can_relink, searched_by_relinking
 from parplan.search.improving.robust import improved_by_scenarios, nearly_shortest
 from parplan.search.improving.team import improved_by_team
 from parplan.search.neighbourhoods.search import ELITE, can_redo_parts, search_neighbourhoods
 from parplan.search.objective_bounds import is_makespan
+from parplan.search.partitioning.candidates import candidates_of_lines
 from parplan.search.placing.evaluation import Candidate, Finisher, Prepared, prepare
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
@@ -48,6 +49,9 @@ SPLIT_BLOCKS = 300
 
 FEWEST_COARSENED = 100
 """Blocks of the smallest graph that is coarsened: fewer are searched as they are."""
+
+MOST_IN_LINE = 2_000
+"""Blocks of the largest graph that is put in a line and cut."""
 
 STAGES_OF_V = 2
 """Stages that each device has in a V."""
@@ -92,6 +96,16 @@ def place_by_levels(run: Run, until: float) -> None:
         run.take(found.candidate, "levels")
 
 
+def cut_lines(run: Run, until: float) -> None:
+    """Find schedules in which each device runs one stretch of the graph, where blocks are few."""
+    placer = run.placer
+    if not run.is_open or placer.is_fixed or len(placer.blocks) > MOST_IN_LINE:
+        return
+    run.incumbent.tell("lines")
+    for candidate in candidates_of_lines(placer, until, run.options.seed):
+        run.take(candidate, "lines")
+
+
 def find_first_schedules(run: Run, until: float) -> None:
     """Find schedules by rules, placement after placement."""
     if run.candidates and len(run.placer.blocks) > SPLIT_BLOCKS:
@@ -101,6 +115,12 @@ def find_first_schedules(run: Run, until: float) -> None:
         run.candidates.append(candidate)
         if candidate.figure == min(c.figure for c in run.candidates):
             run.incumbent.offer(Finisher(run.placer).finish(candidate), name)
+
+
+def find_stages_on_groups(run: Run, until: float) -> None:
+    """Find schedules of stages on groups of devices, where operators can run on several at once."""
+    for name, candidate in gang_candidates(run.placer, until):
+        run.incumbent.offer(Finisher(run.placer).finish(candidate), name)
 
 
 def find_recipes_as_pinned(run: Run, until: float) -> None:

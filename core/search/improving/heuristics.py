@@ -8,9 +8,21 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from parplan.errors import InfeasibleError
-from parplan.search.improving.improvement import NEVER, Enough, evaluate, rule_portfolio
+from parplan.search.improving.improvement import (
+    NEVER,
+    Enough,
+    best_candidate,
+    evaluate,
+    rule_portfolio,
+)
 from parplan.search.placing.economy import economies, least_savings
-from parplan.search.placing.evaluation import Candidate, prepare, schedule_serially
+from parplan.search.placing.evaluation import (
+    Candidate,
+    prepare,
+    prepare_assignment,
+    schedule_serially,
+)
+from parplan.search.placing.gangs import gang_assignments
 from parplan.search.placing.last_resort import fitting_anywhere, fitting_in_some_way
 from parplan.search.placing.placement import Placement, Placer
 from parplan.search.placing.starts import starting_placements
@@ -20,6 +32,9 @@ FULL_PORTFOLIOS = 8
 """Placements that are tried with every rule, before the rules that never win are left out."""
 
 FEW_RULES = 6
+
+FEW_GANGS = 5
+"""Cuts into stages on groups of devices that are tried at least: finding them takes longer."""
 
 LAST_RESORT_S = 5.0
 """Seconds that the search for anything that fits has at least, once all else has failed."""
@@ -54,6 +69,23 @@ def scheduled_somehow(placer: Placer, placement: Placement) -> Candidate | None:
     """
     found = best_in_any_way(placer, placement, rule_portfolio()[:FEW_RULES], Enough(deadline=0.0))
     return _serial(placer, placement) if found is None else found
+
+
+def gang_candidates(placer: Placer, until: float) -> Iterator[tuple[str, Candidate]]:
+    """Yield the schedule of each cut into stages on groups of devices, until an instant.
+
+    A few are tried in any case. Their operators may be in any mode, so a search on placements
+    cannot go on from them.
+    """
+    rules = rule_portfolio()[:FEW_RULES]
+    for number, (name, assignment) in enumerate(gang_assignments(placer)):
+        with contextlib.suppress(InfeasibleError):
+            prepared = prepare_assignment(placer, assignment)
+            candidate = best_candidate(prepared, rules, Enough(deadline=until))
+            if candidate is not None:
+                yield name, candidate
+        if number >= FEW_GANGS and time.monotonic() > until:
+            return
 
 
 def first_candidates(
