@@ -313,6 +313,8 @@ class _Stage:
                 horizon += self.factor * (len(schedule.tasks) + len(schedule.transfers))
         only = attrs.evolve(self.rules, objectives=(self.objective,))
         model = ScheduleModel(only, ModelOptions(self.factor, rounding, horizon))
+        if rounding is Rounding.UP:
+            self._state_bound(model)
         for before, value in zip(self.rules.objectives, self.incumbent.values, strict=False):
             if before is self.objective:
                 break
@@ -323,6 +325,13 @@ class _Stage:
                 sense = expression >= limit if before.maximize else expression <= limit
                 model.block("objectives").row(sense)
         return model
+
+    def _state_bound(self, model: ScheduleModel) -> None:
+        """Let the model know what is proven of the makespan already."""
+        bound = self.incumbent.bound
+        if self.rules.objectives[0].name == "makespan" and bound is not None:
+            ticks = math.floor(bound.value / self.rules.problem.tick_s + 1e-6)
+            model.makespan.setlb(min(ticks // self.factor, model.horizon))
 
     @cached_property
     def _granule(self) -> int:
