@@ -10,13 +10,32 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from parplan.checking.columns import Profile, Ragged, Real, Whole, profile
 from parplan.checking.facts import Facts
 from parplan.checking.usage import Usage
 from parplan.declarations import Held, ResidentParameters, Resource
 from parplan.schedule import Schedule
+
+
+@frozen(eq=False)
+class Index:
+    """The rows of a column by their value."""
+
+    order: Whole
+    ordered: Whole
+
+    @classmethod
+    def of(cls, column: Whole) -> Index:
+        """Return the index of a column."""
+        order = np.argsort(column, kind="stable")
+        return cls(order, column[order])
+
+    def rows(self, value: int) -> Whole:
+        """Return the rows that have a value, in order."""
+        first, last = np.searchsorted(self.ordered, [value, value + 1])
+        return self.order[first:last]
 
 
 @frozen(eq=False)
@@ -41,31 +60,27 @@ class Spans:
     ender: Whole
     tensor: Whole
     level: Profile
-    _by_starter: Whole = field(init=False)
-    _by_end: Whole = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_by_starter", np.argsort(self.starter, kind="stable"))
-        object.__setattr__(self, "_by_end", np.argsort(self.end, kind="stable"))
+    @cached_property
+    def _by_starter(self) -> Index:
+        return Index.of(self.starter)
+
+    @cached_property
+    def _by_end(self) -> Index:
+        return Index.of(self.end)
 
     def begun_by(self, activity: int) -> Whole:
         """Return the rows that begin with an activity."""
-        return _equal(self.starter, self._by_starter, activity)
+        return self._by_starter.rows(activity)
 
     def ending_at(self, tick: int) -> Whole:
         """Return the rows that end at a tick."""
-        return _equal(self.end, self._by_end, tick)
+        return self._by_end.rows(tick)
 
     def before(self, tick: int) -> float:
         """Return the level in the tick that ends at ``tick``."""
         place = int(np.searchsorted(self.level.ticks, tick, side="left")) - 1
         return self.level.base if place < 0 else float(self.level.levels[place])
-
-
-def _equal(column: Whole, order: Whole, value: int) -> Whole:
-    ordered = column[order]
-    first, last = np.searchsorted(ordered, [value, value + 1])
-    return order[first:last]
 
 
 @frozen(eq=False)
@@ -212,24 +227,24 @@ class Activities:
 
     def _readers(self, life: int) -> list[int]:
         facts, needs = self.facts, self.facts.needs
-        rows = _equal(self._read_keys[0], self._read_keys[1], self._place(life))
+        rows = self._reads_at.rows(self._place(life))
         return [int(task) for task in facts.reads.reader[needs.read[rows]]]
 
     @cached_property
-    def _read_keys(self) -> tuple[Whole, Whole]:
+    def _reads_at(self) -> Index:
         facts, reads, read = self.facts, self.facts.reads, self.facts.needs.read
-        keys = facts.place_key(reads.tensor[read], reads.microbatch[read], facts.needs.device)
-        return keys, np.argsort(keys, kind="stable")
+        return Index.of(
+            facts.place_key(reads.tensor[read], reads.microbatch[read], facts.needs.device)
+        )
 
     def _senders(self, life: int) -> list[int]:
-        rows = _equal(self._sent_keys[0], self._sent_keys[1], self._place(life))
+        rows = self._sent_from.rows(self._place(life))
         return [self.tasks + int(row) for row in rows]
 
     @cached_property
-    def _sent_keys(self) -> tuple[Whole, Whole]:
+    def _sent_from(self) -> Index:
         x = self.schedule.transfers
-        keys = self.facts.place_key(x.tensor, x.microbatch, x.source)
-        return keys, np.argsort(keys, kind="stable")
+        return Index.of(self.facts.place_key(x.tensor, x.microbatch, x.source))
 
     # -- names ---------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ class Causes:
             spans = self.activities.spans(resource)
             mine = spans.begun_by(activity)
             mine = mine[(spans.end[mine] > spans.start[mine]) & (spans.amount[mine] > 0)]
-            for tick in np.unique(spans.start[mine]).tolist():
+            for tick in sorted(set(spans.start[mine].tolist())):
                 taken = float(spans.amount[mine[spans.start[mine] == tick]].sum())
                 limit = resource.capacity * (1 + ROUNDING)
                 if spans.before(tick) - self._would_end(spans, tick, activity) + taken > limit:
