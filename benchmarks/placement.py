@@ -14,6 +14,7 @@ FAMILIES: tuple[str, ...] = (
     "benchmarks.dnn_partitioning",
     "benchmarks.multimodal",
     "benchmarks.random_dags",
+    "benchmarks.operators",
 )
 """Modules of this suite's families; each has ``cases(data)``."""
 
