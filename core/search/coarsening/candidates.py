@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from attrs import frozen
 
-from parplan.search.coarsening.annealing import annealed
 from parplan.search.coarsening.balancing import BalancedMerge
 from parplan.search.coarsening.dag import Dag
 from parplan.search.coarsening.dominance import TogetherMerge, inseparable, weightless
@@ -15,6 +14,7 @@ from parplan.search.coarsening.levels import Figures, place_by_levels
 from parplan.search.coarsening.merging import Coarsened
 from parplan.search.coarsening.paths import heaviest_path
 from parplan.search.coarsening.presolve import without_implied_sends
+from parplan.search.coarsening.refining import refined
 from parplan.search.coarsening.repeats import RepeatedMerge
 from parplan.search.coarsening.task_graphs import dag_of_units
 from parplan.search.graphs.list_schedule import ListSchedules
@@ -64,7 +64,7 @@ def candidate_by_levels(
         return None
     less = without_implied_sends(graph)
     fewer = lists if less is graph else ListSchedules(less)
-    found = place_by_levels(fewer, levels, annealed, until, seed)
+    found = place_by_levels(fewer, levels, refined, until, seed)
     if found is None:
         return None
     placed, figures = found

@@ -15,10 +15,10 @@ from parplan.options import SearchOptions
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
-from parplan.search.coarsening.annealing import annealed
 from parplan.search.coarsening.balancing import BalancedMerge
 from parplan.search.coarsening.levels import place_by_levels
 from parplan.search.coarsening.merging import merge
+from parplan.search.coarsening.refining import refined
 from parplan.search.coarsening.task_graphs import dag_of_units, graph_of_parts
 from parplan.search.graphs.from_problem import make_task_graph
 from parplan.search.graphs.list_schedule import ListSchedules
@@ -29,7 +29,7 @@ from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
 from parplan.workload import Workload
 
-SHAPE = Shape(120, (1.0, 2.0, 0.5), 0.5, 1)
+SHAPE = Shape(120, (1.0, 2.0, 0.5), 0.5, parts=20, seed=1)
 
 
 def task_graph(problem: Problem, registry: Registry) -> TaskGraph:
@@ -96,7 +96,7 @@ def test_levels_end_no_later_than_heft_and_say_what_coarsening_cost(
 ) -> None:
     lists = ListSchedules(task_graph(random_dag(SHAPE), registry))
     levels = tuple(BalancedMerge(size).levels(dag_of_units(lists.graph)))
-    found = place_by_levels(lists, levels, annealed, until=0.0)
+    found = place_by_levels(lists, levels, refined, until=0.0)
     assert found is not None
     placed, figures = found
     assert figures.sizes[0] == 120
@@ -107,11 +107,11 @@ def test_levels_end_no_later_than_heft_and_say_what_coarsening_cost(
     assert placed.makespan <= heft.makespan
 
 
-def test_annealing_never_ends_above_its_start(registry: Registry) -> None:
+def test_refining_never_ends_above_its_start(registry: Registry) -> None:
     lists = ListSchedules(task_graph(random_dag(SHAPE), registry))
     device = np.arange(120) % 3
     start = lists.in_order(lists.order(-upward_ranks(lists.graph)), device)
-    found = annealed(lists, device, 0.0, 0)
+    found = refined(lists, device, 0.0, 0)
     assert start is not None
     assert found is not None
     assert found.makespan <= start.makespan
