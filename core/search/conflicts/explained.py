@@ -66,7 +66,7 @@ def _clash(
 ) -> tuple[Requirement, ...]:
     """Return a smallest clash, by the quickest proof first."""
     part: Sequence[Requirement] = members
-    if possibility.counts_against(rules):
+    if possibility.counts_against(only(rules, members)):
         part = irreducible(part, lambda some: possibility.counts_against(only(rules, some)))
     return irreducible(part, lambda some: possibility.refutes(only(rules, some)))
 
@@ -93,29 +93,72 @@ def _repairs(
     registry: Registry,
     possibility: Possibility,
 ) -> Iterator[Repair]:
-    """Yield what helps: more of one resource, or of all that clash; a requirement less; modes."""
-    resources = [
-        m.declared[0]
-        for m in clash
-        if m.declared and isinstance(rules.declared[m.declared[0]].what, Resource)
-    ]
-    alone = resources if len(resources) <= MOST_ALONE else []
-    larger = [_capacity(rules, [position], possibility) for position in alone]
+    """Yield what helps: more of one resource, or of all that clash; a requirement less; modes.
+
+    Where nothing helps by itself, since there are other clashes as well, what helps together.
+    """
+    resources = [m for m in clash if _is_resource(rules, m)]
+    alone = [[m] for m in resources] if len(resources) <= MOST_ALONE else [resources]
+    larger = [_capacity(rules, some, possibility) for some in alone]
     found = [repair for repair in larger if repair is not None]
-    if not found and len(resources) > 1:
-        found = [r for r in [_capacity(rules, resources, possibility)] if r is not None]
-    yield from sorted(found, key=lambda repair: repair.enough or 0.0)
-    for member in clash:
-        if member.declared and member.declared[0] in resources:
-            continue
-        rest = [other for other in members if other is not member]
-        if possibility.of(only(rules, rest)).possible:
-            yield Repair(f"drop: {member.clash.text}", "drop", (member.clash.text,))
+    found.sort(key=lambda repair: repair.enough or 0.0)
+    others = [m for m in clash if m not in resources]
+    found += [_drop([m]) for m in others if _is_possible(rules, members, [m], possibility)]
+    if not found:
+        found += _together(rules, members, possibility)
+    yield from found
     if resources:
         yield from mode_repairs(rules.problem, registry, possibility)
 
 
-def _capacity(rules: Rules, positions: Sequence[int], possibility: Possibility) -> Repair | None:
+def _together(
+    rules: Rules, members: Sequence[Requirement], possibility: Possibility
+) -> Iterator[Repair]:
+    """Yield what to change where there are several clashes: nothing of it can be left out."""
+    given_up: list[Requirement] = []
+    while not _is_possible(rules, members, given_up, possibility):
+        rest = [m for m in members if m not in given_up]
+        if not possibility.refutes(only(rules, rest)):
+            return  # not known
+        clash = _clash(rules, rest, possibility)
+        given_up.append(next((m for m in clash if _is_resource(rules, m)), clash[0]))
+    for member in tuple(given_up):
+        fewer = [m for m in given_up if m is not member]
+        if _is_possible(rules, members, fewer, possibility):
+            given_up = fewer
+    if all(_is_resource(rules, m) for m in given_up):
+        larger = _capacity(rules, given_up, possibility)
+        if larger is not None:
+            yield larger
+            return
+    yield _drop(given_up)
+
+
+def _is_possible(
+    rules: Rules,
+    members: Sequence[Requirement],
+    given_up: Sequence[Requirement],
+    possibility: Possibility,
+) -> bool:
+    """Return whether a plan is found once some requirements are given up."""
+    rest = [member for member in members if member not in given_up]
+    return possibility.of(only(rules, rest)).possible is True
+
+
+def _is_resource(rules: Rules, member: Requirement) -> bool:
+    return bool(member.declared) and isinstance(rules.declared[member.declared[0]].what, Resource)
+
+
+def _drop(members: Sequence[Requirement]) -> Repair:
+    texts = tuple(member.clash.text for member in members)
+    return Repair(f"drop: {' and '.join(texts)}", "drop", texts)
+
+
+def _capacity(
+    rules: Rules, members: Sequence[Requirement], possibility: Possibility
+) -> Repair | None:
+    """Return how much more of all these resources is enough; None if nothing is known to be."""
+    positions = [member.declared[0] for member in members]
     extra = least_extra(rules, positions, possibility)
     if extra is None:
         return None

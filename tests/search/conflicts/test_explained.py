@@ -185,6 +185,23 @@ def test_a_route_that_is_missing_between_pins_is_named(registry: Registry) -> No
     assert "there is no route" in str(told)
 
 
+def test_several_clashes_are_mended_together(registry: Registry) -> None:
+    together, apart = (("o0", "o1"), ("o2", "o3")), (("o0", "o1"), ("o2", "o3"))
+    told = _told(ruled(chain(4, devices=2), "placement", together=together, apart=apart), registry)
+    assert len(told.clashes) == 2
+    (repair,) = told.repairs
+    assert (repair.kind, len(repair.what)) == ("drop", 2)
+    assert {text[:13] for text in repair.what} == {"'o0' and 'o1'", "'o2' and 'o3'"}
+
+
+def test_two_devices_that_are_too_small_are_told_in_one_repair(registry: Registry) -> None:
+    problem = _with_memory(chain(2, devices=2, size=4), [3, 3])
+    told = _told(ruled(problem, "placement", pin={"o0": ("g0",), "o1": ("g1",)}), registry)
+    (repair,) = [r for r in told.repairs if r.kind == "capacity"]
+    assert repair.what == ("g0.memory", "g1.memory")
+    assert (repair.least, repair.enough) == (1.0, 1.0)
+
+
 def test_recomputation_is_offered_for_no_more_blocks_than_it_takes(registry: Registry) -> None:
     # Three layers keep 4 bytes each: with 13 bytes instead of 14 one of them must recompute.
     told = _told(_with_memory(block(3), [13]), registry)
