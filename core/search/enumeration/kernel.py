@@ -1,4 +1,4 @@
-"""The enumeration, compiled: the same decisions as ``plain.enumerate_plainly``.
+"""The enumeration, compiled: the same decisions as ``plain.PlainEnumeration``.
 
 Depth first: at depth d, d tasks are placed, each behind all that was placed before on its device.
 Row d of the arrays of ``Progress`` is the state there, so that nothing is ever undone.
@@ -15,7 +15,7 @@ from parplan.search.enumeration.delay_graph import NEVER, Whole
 from parplan.search.enumeration.tables import Flags, Tables
 
 MOST_REMEMBERED = 1 << 21
-"""States that are remembered at once; of two that fall on one place the later stays."""
+"""States that are remembered at once; where there is no place left, the later one stays."""
 
 EARLY = 1 << 10
 """How much more an earlier start counts than a longer tail, where chances are ordered."""
@@ -66,7 +66,10 @@ class Progress(NamedTuple):
 
 
 DEPTH, LIMIT, STATES, FOUND = range(4)
+"""Places in ``Progress.counts``. The limit may be lowered between two calls, never raised."""
+
 NEW = -1
+"""Of a state's chances so many have been tried before it is looked into."""
 
 
 def begin(tables: Tables, limit: int, remembered: int = MOST_REMEMBERED) -> Progress:
@@ -148,10 +151,12 @@ def _advance(tables: Any, progress: Any, states: int) -> bool:
 
 @compiled
 def _keep(free: Any, path: Any, best: Any, counts: Any) -> None:
-    """Keep a complete schedule; from now on only shorter ones count."""
+    """Keep a complete schedule within the limit; from now on only shorter ones count."""
     count, makespan = len(path), 0
     for device in range(free.shape[1]):
         makespan = max(makespan, free[count, device])
+    if makespan > counts[LIMIT]:  # its first tasks were placed when the limit was larger
+        return
     for depth in range(count):
         best[depth, 0], best[depth, 1] = path[depth, 0], path[depth, 1]
     counts[LIMIT], counts[FOUND] = makespan - 1, 1

@@ -73,10 +73,10 @@ class PlainEnumeration:
 
     def _visit(self, state: _State) -> None:
         self.states += 1
-        if len(state.path) == len(self.tables.least):
-            self.best, self.limit = state.path, max(state.free) - 1
-        else:
+        if len(state.path) < len(self.tables.least):
             self._look_into(state)
+        elif max(state.free) <= self.limit:  # the first tasks may be from a larger limit
+            self.best, self.limit = state.path, max(state.free) - 1
 
     def _with(self, state: _State, task: int, device: int, end: int) -> _State:
         free = tuple(end if d == device else f for d, f in enumerate(state.free))

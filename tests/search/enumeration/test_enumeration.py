@@ -63,21 +63,43 @@ def test_kernel_and_plain_python_find_the_optimum_in_the_same_states(graph: Dela
             assert one_by_one(way, plain.best) == best
 
 
-@settings(max_examples=100, deadline=None)
-@given(graph=delay_graphs(), above=st.integers(0, 12), remembered=st.sampled_from([8, 1 << 12]))
+@settings(max_examples=150, deadline=None)
+@given(
+    graph=delay_graphs(),
+    above=st.integers(0, 12),
+    remembered=st.sampled_from([8, 1 << 12]),
+    turn=st.sampled_from([1, 2, 5, 1000]),
+)
 def test_a_race_ends_with_the_optimum_wherever_it_begins(
-    graph: DelayGraph, above: int, remembered: int
+    graph: DelayGraph, above: int, remembered: int, turn: int
 ) -> None:
+    """Short turns let every runner learn in its midst what another has found."""
     best = shortest_makespan(graph)
     limit = LIMIT_OF_DRAWN if best == NEVER else best - 1 + above
     race = Race.of(graph, limit, remembered)
     assert race.least <= best
-    lengths = [one_by_one(graph, sequence) for sequence in race.run(until=math.inf)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("parplan.search.enumeration.racing.FIRST_TURN", turn)
+        patch.setattr("parplan.search.enumeration.racing.LAST_TURN", turn)
+        lengths = [one_by_one(graph, sequence) for sequence in race.run(until=math.inf)]
     assert race.is_over
     assert race.least == min(best, limit + 1)
     assert bool(lengths) == (best <= limit)
-    if lengths:
-        assert lengths[-1] == best
+    assert lengths == sorted(set(lengths), reverse=True)
+    assert lengths[-1:] in ([], [best])
+
+
+@settings(max_examples=100, deadline=None)
+@given(graph=delay_graphs(), data=st.data())
+def test_a_limit_may_be_lowered_at_any_time(graph: DelayGraph, data: st.DataObject) -> None:
+    best = shortest_makespan(graph)
+    tables = make_tables(graph)
+    progress = begin(tables, LIMIT_OF_DRAWN, remembered=1 << 8)
+    advance(tables, progress, data.draw(st.integers(1, 30)))
+    lowered = data.draw(st.integers(0, min(int(progress.counts[LIMIT]), 20)))
+    progress.counts[LIMIT] = lowered
+    assert advance(tables, progress, 10**6)
+    assert progress.counts[LIMIT] == min(best - 1, lowered)
 
 
 def test_what_was_placed_under_a_larger_limit_is_not_remembered_as_hopeless() -> None:
