@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
 
 from parplan.search.graphs.task_graph import Lists, inverted
 from parplan.search.scheduling.tables import Flags, Real, Whole
@@ -130,15 +129,15 @@ def firsts(ordered: Whole) -> Flags:
 def distinct(numbers: Whole) -> Whole:
     """Return numbers sorted, each once; `numpy.unique` takes several times as long."""
     ordered = np.sort(numbers)
-    found: Whole = ordered[firsts(ordered)]
-    return found
+    return ordered[firsts(ordered)]
 
 
-def common_depth(ancestry: Whole, some: Whole, others: Whole) -> NDArray[np.int64]:
+def common_depth(ancestry: Whole, some: Whole, others: Whole) -> Whole:
     """Return how many levels of the hierarchy each node of ``some`` shares with that of ``others``.
 
     O(pairs x depth).
     """
     left, right = ancestry[some], ancestry[others]
     shared: Flags = (left == right) & (left != NO_MODULE)
-    return np.logical_and.accumulate(shared, axis=1).sum(axis=1).astype(np.int64)
+    depth: Whole = np.logical_and.accumulate(shared, axis=1).sum(axis=1)
+    return depth
