@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from parplan.clashes import Repair
 from parplan.declarations import Resource
@@ -64,11 +65,16 @@ def explained(
 def _clash(
     rules: Rules, members: Sequence[Requirement], possibility: Possibility
 ) -> tuple[Requirement, ...]:
-    """Return a smallest clash, by the quickest proof first."""
+    """Return a smallest clash: what a quick proof leaves of it, a slow one makes smaller."""
     part: Sequence[Requirement] = members
-    if possibility.counts_against(only(rules, members)):
-        part = irreducible(part, lambda some: possibility.counts_against(only(rules, some)))
-    return irreducible(part, lambda some: possibility.refutes(only(rules, some)))
+    for proof in possibility.proofs:
+        if proof(only(rules, part)):
+            part = irreducible(part, partial(_proves, proof, rules))
+    return tuple(part)
+
+
+def _proves(proof: Callable[[Rules], bool], rules: Rules, members: Sequence[Requirement]) -> bool:
+    return proof(only(rules, members))
 
 
 def _message(rules: Rules, clash: Sequence[Requirement], error: InfeasibleError) -> str:

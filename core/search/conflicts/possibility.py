@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 from attrs import frozen
@@ -74,17 +76,22 @@ class Possibility:
             return REFUTED
         return self._by_lists(rules)
 
-    def refutes(self, rules: Rules) -> bool:
-        """Return whether it is proven that these rules leave no plan; no plan is looked for."""
-        if self.is_over:
-            return False
-        if self.counts_against(rules):
-            return True
+    @property
+    def proofs(self) -> tuple[Callable[[Rules], bool], ...]:
+        """Ways to prove that rules leave no plan, each stronger and slower than the one before.
+
+        Counting, the upper model, and the whole one where it may be made. Each returns whether it
+        proves it.
+        """
         if self.solver is None:
-            return False
-        if self.whole:
-            return self._by_model(self.solver, rules).possible is False
-        return self._is_refuted(self.solver, rules)
+            return (self.counts_against,)
+        both = (self.counts_against, partial(self._is_refuted, self.solver))
+        whole = partial(self._is_refuted_as_a_whole, self.solver)
+        return (*both, whole) if self.whole else both
+
+    def refutes(self, rules: Rules) -> bool:
+        """Return whether it is proven that these rules leave no plan."""
+        return any(proof(rules) for proof in self.proofs)
 
     def part(self, share: float) -> Possibility:
         """Return the same for a part of the time that is left."""
@@ -123,9 +130,14 @@ class Possibility:
             return UNKNOWN
         return Finding(True, schedule)
 
+    def _is_refuted_as_a_whole(self, solver: Solver, rules: Rules) -> bool:
+        return not self.is_over and self._by_model(solver, rules).possible is False
+
     def _is_refuted(self, solver: Solver, rules: Rules) -> bool:
         from parplan.model.assignment_model import AssignmentModel  # loads Pyomo: a second
 
+        if self.is_over:
+            return False
         rows = [found for by_group in rules.allowed_by_group for found in by_group]
         if sum(len(found) for found in rows if len(found) > 1) > MOST_CHOICES:
             return False
