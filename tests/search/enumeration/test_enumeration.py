@@ -89,17 +89,18 @@ def test_a_race_ends_with_the_optimum_wherever_it_begins(
     assert lengths[-1:] in ([], [best])
 
 
-@settings(max_examples=100, deadline=None)
-@given(graph=delay_graphs(), data=st.data())
-def test_a_limit_may_be_lowered_at_any_time(graph: DelayGraph, data: st.DataObject) -> None:
-    best = shortest_makespan(graph)
-    tables = make_tables(graph)
-    progress = begin(tables, LIMIT_OF_DRAWN, remembered=1 << 8)
-    advance(tables, progress, data.draw(st.integers(1, 30)))
-    lowered = data.draw(st.integers(0, min(int(progress.counts[LIMIT]), 20)))
-    progress.counts[LIMIT] = lowered
-    assert advance(tables, progress, 10**6)
-    assert progress.counts[LIMIT] == min(best - 1, lowered)
+def test_a_lowered_limit_keeps_no_longer_schedule() -> None:
+    """The long task is placed when the limit is lowered below its end."""
+    durations = np.array([[5, 5], [1, 1]], dtype=np.int64)
+    none = np.zeros((0, 2), dtype=np.int64)
+    tables = make_tables(DelayGraph(durations, none, np.zeros((0, 2, 2), dtype=np.int64)))
+    progress = begin(tables, 9, remembered=8)
+    assert not advance(tables, progress, 2)
+    assert progress.path[0, 0] == 0
+    progress.counts[LIMIT] = 3
+    assert advance(tables, progress, 100)
+    assert progress.counts[LIMIT] == 3
+    assert not progress.counts[FOUND]
 
 
 def test_what_was_placed_under_a_larger_limit_is_not_remembered_as_hopeless() -> None:
