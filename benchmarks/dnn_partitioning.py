@@ -1,4 +1,7 @@
-"""Device placement of DNN graphs (NeurIPS 2020): throughput, beside that project's programs."""
+"""Device placement of DNN graphs (NeurIPS 2020), beside that project's programs.
+
+Throughput: the load of the busiest device, contiguous and free. Latency: the time of one sample.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,16 @@ CP_SAT_MS = {
 }
 """What plain CP-SAT found within 30 s on 2 workers, where it was tried."""
 
+LATENCY_MS = {
+    "La_bert24_inference": 100.219,
+    "La_inceptionv3_inference": 2485.24,
+    "La_resnet50_inference": 4197.06,
+    "Op_bert_l-3_inference": 416.204,
+    "Op_bert_l-12_inference": 867.839,
+    "Op_resnet50_inference": 839.536,
+}
+"""What that project's greedy program takes for one sample, by the names in ``dp_results.csv``."""
+
 CONTIGUOUS = ("DP", "DPL", "pipedream", "expert", "oneFpga")
 """Programs whose partitions are contiguous."""
 
@@ -58,7 +71,7 @@ STEADY_STATE = Rule("steady-state", {"leaves_once": True})
 
 def cases(_: Path | None = None) -> tuple[Case, ...]:
     """Return the cases of the family."""
-    return tuple(
+    throughput = [
         Case(
             f"{FOLDER}/throughput-{how}-{name(folder, workload)}",
             partial(throughput_case, folder, workload, contiguous=how == "contiguous"),
@@ -69,7 +82,19 @@ def cases(_: Path | None = None) -> tuple[Case, ...]:
         for how in ("contiguous", "free")
         for folder, workloads in GRAPHS.items()
         for workload in workloads
-    )
+    ]
+    latency = [
+        Case(
+            f"{FOLDER}/latency-{name(folder, workload)}",
+            partial(latency_case, folder, workload),
+            needs=f"{FOLDER}/dp_results.csv",
+            time_limit_s=120.0,
+        )
+        for folder, workloads in GRAPHS.items()
+        for workload in workloads
+        if name(folder, workload) in LATENCY_MS
+    ]
+    return (*throughput, *latency)
 
 
 def name(folder: str, workload: str) -> str:
@@ -101,6 +126,19 @@ def throughput_case(folder: str, workload: str, context: Context, *, contiguous:
         reference=row[best] * MS,
         reference_source=f"{best}, dp_results.csv" if best != "CP-SAT" else "plain CP-SAT, 30 s",
         details=details,
+    )
+
+
+def latency_case(folder: str, workload: str, context: Context) -> Outcome:
+    """Plan for the shortest time of one sample; reference: that project's greedy program."""
+    path = context.file(f"{FOLDER}/latency-inputs/{folder}/{workload}.json")
+    problem = read_workload(path, Rule("makespan"), in_turn=True)
+    registry = load_registry()
+    return Outcome(
+        plan=plan(problem, registry=registry, time_limit_s=context.time_limit_s),
+        registry=registry,
+        reference=LATENCY_MS[name(folder, workload)] * MS,
+        reference_source="greedy, dnn-partitioning",
     )
 
 

@@ -34,7 +34,7 @@ STARTING_SHARE = 0.1
 PARTITION_SHARE = 0.5
 """Part of the time left for annealing, at most, where a solver has the rest."""
 
-CHOICES_PER_SECOND = 100
+CHOICES_PER_SECOND = 30
 """Items times devices that are worth a second of annealing before a solver."""
 
 MOST_CHOICES = 6_000

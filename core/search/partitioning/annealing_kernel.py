@@ -18,6 +18,9 @@ TRIES = 8
 SHARPNESS = 4
 """Loads count by their power of 2 to this: what is high matters most, and all of it a little."""
 
+NEGLIGIBLE = 0.3
+"""Part of the busiest load below which loads do not count: their powers are nothing."""
+
 IMPOSSIBLE = 10.0
 """How many times the busiest load a breach of memory or a missing route costs, at least."""
 
@@ -54,8 +57,10 @@ def energy(instance: Any, state: Any) -> Any:
     most = state.load[busiest(state)]
     total = 0.0
     if most > 0:
-        for where in range(len(state.load)):
-            part = state.load[where] / most
+        for load in state.load:
+            if load < NEGLIGIBLE * most:
+                continue
+            part = load / most
             for _ in range(SHARPNESS):
                 part *= part
             total += part

@@ -1,4 +1,7 @@
-"""Loads of a partition, kept up to date move by move: compiled. ``plain`` is its twin."""
+"""Loads of a partition, kept up to date move by move: compiled.
+
+``parplan.steady_state.loads`` says the same of a schedule, in plain Python.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ class State(NamedTuple):
     readers_on
         Items that read ``[tensor, device]`` there.
     flow
-        Arcs from device to device, ``[flow, source, target]``.
+        Arcs from device to device, ``[flow, source, target]``; kept only where the partition must
+        be contiguous.
     unreached
         One number: transfers that have no route.
     peak, waiting
@@ -76,7 +80,7 @@ def refresh(instance: Any, state: Any) -> Any:
     for t in range(len(instance.sizes)):
         for at in range(instance.reader_first[t], instance.reader_first[t + 1]):
             state.readers_on[t, state.device_of[instance.readers[at]]] += 1
-        _charge(instance, state, t, 1)
+    _charge(instance, state, np.arange(len(instance.sizes)), 1)
     for a in range(len(instance.arc_tail)):
         tail = state.device_of[instance.arc_tail[a]]
         head = state.device_of[instance.arc_head[a]]
@@ -84,36 +88,41 @@ def refresh(instance: Any, state: Any) -> Any:
 
 
 @compiled
-def _charge(instance: Any, state: Any, t: Any, sign: Any) -> Any:
-    """Add (or, by the sign, take back) what the transfers of a tensor hold."""
-    source = state.device_of[instance.makers[t]]
-    size = instance.sizes[t]
+def _charge(instance: Any, state: Any, tensors: Any, sign: Any) -> Any:
+    """Add (or, by the sign, take back) what the transfers of some tensors hold."""
     devices, width = instance.place.shape[1], instance.place.shape[2]
-    peaks = False
-    for target in range(devices):
-        if target == source or state.readers_on[t, target] == 0:
-            continue
-        for k in range(width):
-            where = instance.place[source, target, k]
-            if where < 0:
-                break
-            if instance.rate[source, target, k] == np.inf:
-                state.unreached[0] += sign
-                break
-            ticks = instance.rate[source, target, k] * size
-            if instance.once[source, target, k]:
-                if ticks > state.peak[where]:
-                    state.load[where] += sign * (ticks - state.peak[where])
-                    state.peak[where] = ticks
-                    peaks = True
-            else:
-                state.load[where] += sign * ticks
-    if peaks:
-        for target in range(devices):
-            for k in range(width):
-                where = instance.place[source, target, k]
-                if where >= 0:
-                    state.peak[where] = 0.0
+    for t in tensors:
+        source = state.device_of[instance.makers[t]]
+        readers = instance.reader_first[t + 1] - instance.reader_first[t]
+        left = readers - state.readers_on[t, source]
+        size = instance.sizes[t]
+        peaks = False
+        target = 0
+        while left > 0:
+            here = state.readers_on[t, target]
+            if here > 0 and target != source:
+                left -= here
+                for k in range(width):
+                    where = instance.place[source, target, k]
+                    if where < 0:
+                        break
+                    if instance.rate[source, target, k] == np.inf:
+                        state.unreached[0] += sign
+                        break
+                    ticks = instance.rate[source, target, k] * size
+                    if not instance.once[source, target, k]:
+                        state.load[where] += sign * ticks
+                    elif ticks > state.peak[where]:
+                        state.load[where] += sign * (ticks - state.peak[where])
+                        state.peak[where] = ticks
+                        peaks = True
+            target += 1
+        if peaks:
+            for other in range(devices):
+                for k in range(width):
+                    where = instance.place[source, other, k]
+                    if where >= 0:
+                        state.peak[where] = 0.0
 
 
 @compiled
@@ -121,13 +130,11 @@ def move(instance: Any, state: Any, item: Any, device: Any) -> Any:
     """Put an item on a device."""
     before = state.device_of[item]
     engines = instance.work.shape[2]
-    first, last = instance.touch_first[item], instance.touch_first[item + 1]
-    for at in range(first, last):
-        _charge(instance, state, instance.touching[at], -1)
-    for at in range(instance.arc_first[item], instance.arc_first[item + 1]):
-        _count(instance, state, instance.arcs[at], -1)
-    for at in range(first, last):
-        t = instance.touching[at]
+    touching = instance.touching[instance.touch_first[item] : instance.touch_first[item + 1]]
+    _charge(instance, state, touching, -1)
+    if instance.contiguous:
+        _count(instance, state, item, -1)
+    for t in touching:
         if instance.makers[t] != item:
             state.readers_on[t, before] -= 1
             state.readers_on[t, device] += 1
@@ -137,17 +144,19 @@ def move(instance: Any, state: Any, item: Any, device: Any) -> Any:
     state.stored[before] -= instance.bytes[item]
     state.stored[device] += instance.bytes[item]
     state.device_of[item] = device
-    for at in range(first, last):
-        _charge(instance, state, instance.touching[at], 1)
-    for at in range(instance.arc_first[item], instance.arc_first[item + 1]):
-        _count(instance, state, instance.arcs[at], 1)
+    _charge(instance, state, touching, 1)
+    if instance.contiguous:
+        _count(instance, state, item, 1)
 
 
 @compiled
-def _count(instance: Any, state: Any, a: Any, sign: Any) -> Any:
-    tail = state.device_of[instance.arc_tail[a]]
-    head = state.device_of[instance.arc_head[a]]
-    state.flow[instance.arc_flow[a], tail, head] += sign
+def _count(instance: Any, state: Any, item: Any, sign: Any) -> Any:
+    """Add (or take back) the arcs of an item to the flow between devices."""
+    for at in range(instance.arc_first[item], instance.arc_first[item + 1]):
+        a = instance.arcs[at]
+        tail = state.device_of[instance.arc_tail[a]]
+        head = state.device_of[instance.arc_head[a]]
+        state.flow[instance.arc_flow[a], tail, head] += sign
 
 
 @compiled
