@@ -44,23 +44,36 @@ REFRESH = 20
 """Accepted moves after which the critical path is found anew."""
 
 
-def annealed(lists: ListSchedules, start: Placed, until: float, seed: int) -> Iterator[Placed]:
+def moves_until(lists: ListSchedules, start: Placed, until: float) -> int:
+    """Return about how many moves there is time for, by timing one."""
+    begun = time.monotonic()
+    lists.in_order(start.order, start.device)
+    now = time.monotonic()
+    return max(int((until - now) / max(now - begun, 1e-6)), 0)
+
+
+def annealed(
+    lists: ListSchedules, start: Placed, most: int, seed: int, until: float = math.inf
+) -> Iterator[Placed]:
     """Yield better and better schedules from a start.
 
     Parameters
     ----------
+    most
+        Moves, over which the temperature falls; what they lead to is fixed by the seed.
     until
-        On ``time.monotonic``'s clock; the temperature falls with the time.
+        On ``time.monotonic``'s clock: no move begins after it.
     """
     moves = _Moves(lists, np.random.default_rng(seed))
     rest = least_ways_out(lists.graph).astype(np.int64)
-    begun, best = time.monotonic(), start.makespan
+    best = start.makespan
     state = start
     critical = critical_tasks(lists.graph, start)
     accepted = 0
-    while (now := time.monotonic()) < until:
-        cooled = (now - begun) / max(until - begun, 1e-9)
-        temperature = HOT * (COLD / HOT) ** cooled * best
+    for move in range(most):
+        if time.monotonic() > until:
+            return
+        temperature = HOT * (COLD / HOT) ** (move / most) * best
         worse = -temperature * math.log(max(moves.chance.random(), 1e-12))
         device, order, toll = moves.drawn(state, critical)
         limit = state.makespan + int(worse) + 1

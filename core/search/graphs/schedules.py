@@ -12,7 +12,7 @@ from parplan.contracts import PlacementHeuristic, Proposal
 from parplan.errors import InfeasibleError, PluginError
 from parplan.registry import Registered
 from parplan.rules import guarded
-from parplan.search.graphs.annealing import annealed
+from parplan.search.graphs.annealing import annealed, moves_until
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
 from parplan.search.graphs.realisation import realised
 from parplan.search.graphs.variation import varied
@@ -123,7 +123,9 @@ def graph_candidates(
             done += 1
             yield name, candidate
     if first and time.monotonic() < until:
-        better = list(annealed(lists, first[0][1], until, seed))
+        best = first[0][1]
+        moves = moves_until(lists, best, until)
+        better = list(annealed(lists, best, moves, seed, until))
         candidate = _exact(placer, lists, better[-1]) if better else None
         if candidate is not None:
             yield "annealed placement", candidate

@@ -49,7 +49,7 @@ def test_the_published_example_has_its_ranks_and_its_makespan(registry: Registry
     assert not check_schedule(Finisher(placer).finish(candidate), placer.rules)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(problem=problems(gangs=False), seed=st.integers(0, 999))
 def test_the_kernel_decides_as_its_plain_twin(
     problem: Problem, seed: int, registry: Registry
