@@ -18,7 +18,7 @@ import numpy as np
 
 from parplan.compiling import compiled
 from parplan.search.scheduling.tables import Whole
-from parplan.search.sequences.kernel import FAR
+from parplan.search.sequences.kernel import FAR, place_of
 from parplan.search.sequences.machines import Machines
 from parplan.search.sequences.moves import draw
 from parplan.search.sequences.ripples import can_ripple
@@ -26,7 +26,7 @@ from parplan.search.sequences.ripples import can_ripple
 UNSAFE = -1
 """What is written in place of an estimate where a move may make an order wait for itself."""
 
-AROUND = 6
+AROUND = 8
 """Figures of each node that ``measure_block`` writes."""
 
 
@@ -155,40 +155,55 @@ def measure_block(
     q, low, high
         Machine of the block, and its first and last position.
     around
-        What is written, a row for each node: when what is elsewhere lets it start; the longest path
-        from its start to the end that leaves the machine; the first instant by which something
-        elsewhere that follows it has led on, and the longest path from there; the last start of
-        what it follows elsewhere, and the shortest path to the end from the start of any of these.
+        What is written, a row for each node. When what is elsewhere lets it start; the longest path
+        from its start to the end that leaves the machine. Of what follows it elsewhere: the first
+        instant by which any of it has led on, the longest path from there, and the first place that
+        any of it has on this machine. Of what it follows elsewhere: the last start, the shortest
+        path to the end from there, and the last place on this machine.
     """
     for p in range(low, high + 1):
         i = order[p]
-        arrive = v.releases[i]
-        leave = v.durations[i] if v.counted[i] else np.int64(0)
-        led_on, onward = FAR, -FAR
-        begun, ahead = -FAR, FAR
+        row = around[i]
+        row[0] = v.releases[i]
+        row[1] = v.durations[i] if v.counted[i] else 0
+        row[2], row[3], row[4] = FAR, -FAR, FAR
+        row[5], row[6], row[7] = -FAR, FAR, -1
         for k in range(v.arc_first[i], v.arc_first[i + 1]):
             n = v.arc_from[k]
-            arrive = max(arrive, starts[n] + v.arc_delay[k])
-            begun, ahead = max(begun, starts[n]), min(ahead, rest[n])
+            _follow(row, n, v.arc_delay[k], place_of(v, place, n, q), starts, rest)
         for k in range(into_first[i], into_first[i + 1]):
             n = into[k]
-            leave = max(leave, into_delay[k] + rest[n])
-            led_on, onward = min(led_on, starts[n] + least[n]), max(onward, rest[n] - least[n])
+            _lead(row, n, into_delay[k], place_of(v, place, n, q), starts, rest, least)
         for k in range(v.visit_first[i], v.visit_first[i + 1]):
             other, at = v.visit_machine[k], place[k]
             if other == q:
                 continue
             if at > v.first[other]:
                 n = order[at - 1]
-                arrive = max(arrive, starts[n] + v.durations[n])
-                begun, ahead = max(begun, starts[n]), min(ahead, rest[n])
+                _follow(row, n, v.durations[n], place_of(v, place, n, q), starts, rest)
             if at + 1 < v.first[other + 1]:
                 n = order[at + 1]
-                leave = max(leave, v.durations[i] + rest[n])
-                led_on, onward = min(led_on, starts[n] + least[n]), max(onward, rest[n] - least[n])
-        around[i, 0], around[i, 1] = arrive, leave
-        around[i, 2], around[i, 3] = led_on, onward
-        around[i, 4], around[i, 5] = begun, ahead
+                _lead(row, n, v.durations[i], place_of(v, place, n, q), starts, rest, least)
+
+
+@compiled
+def _follow(row: Any, n: Any, delay: Any, at: Any, starts: Any, rest: Any) -> None:
+    """Take into a row of ``measure_block`` that it starts so long after ``n``, which is ``at``."""
+    row[0] = max(row[0], starts[n] + delay)
+    if at < 0:
+        row[5], row[6] = max(row[5], starts[n]), min(row[6], rest[n])
+    else:
+        row[7] = max(row[7], at)
+
+
+@compiled
+def _lead(row: Any, n: Any, delay: Any, at: Any, starts: Any, rest: Any, least: Any) -> None:
+    """Take into a row of ``measure_block`` that ``n``, which is ``at``, starts so long after it."""
+    row[1] = max(row[1], delay + rest[n])
+    if at < 0:
+        row[2], row[3] = min(row[2], starts[n] + least[n]), max(row[3], rest[n] - least[n])
+    else:
+        row[4] = min(row[4], at)
 
 
 @compiled
@@ -198,12 +213,13 @@ def is_safe(around: Any, least: Any, order: Any, starts: Any, rest: Any, at: Any
     What goes behind another node must have no follower elsewhere from which a path leads there,
     and conversely. A path from one node to another makes the second start later, and the first
     begin earlier before the end, by its length; so where either is not so, there is none (Balas and
-    Vazacopoulos 1998, propositions 2.2 and 2.3).
+    Vazacopoulos 1998, propositions 2.2 and 2.3). A follower that visits the machine, too, has its
+    place there, which the node must not pass.
     """
-    i, end = order[at], order[to]
+    row, end = around[order[at]], order[to]
     if to > at:
-        return starts[end] < around[i, 2] or around[i, 3] < rest[end]
-    return around[i, 4] < starts[end] + least[end] or rest[end] - least[end] < around[i, 5]
+        return to < row[4] and (starts[end] < row[2] or row[3] < rest[end])
+    return to > row[7] and (row[5] < starts[end] + least[end] or rest[end] - least[end] < row[6])
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Random job shops as views of orders."""
+"""Random job shops, and graphs under a placement, as views of orders."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import random
 from itertools import permutations, product
 
 from benchmarks.jobshop import Jobs, job_shop
+from parplan.graph import Graph, Mode, Operator, Tensor
+from parplan.hardware import Cluster, Device, Link
 from parplan.plugins.manager import load_registry
+from parplan.problem import Problem
 from parplan.rules import make_rules
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.evaluation import prepare
 from parplan.search.placing.placement import Placer
 from parplan.search.sequences.machines import SequenceView
+from parplan.workload import Workload
 
 
 def random_jobs(jobs: int, machines: int, seed: int) -> Jobs:
@@ -33,6 +37,35 @@ def view_of(jobs: Jobs) -> SequenceView:
         for block in placer.blocks.members
     ]
     view = prepare(placer, (tuple(devices),)).view
+    assert view is not None
+    return view
+
+
+def graph_view_of(count: int, seed: int) -> SequenceView:
+    """Return a random graph placed on three devices, whose transfers hold links between them."""
+    chance = random.Random(seed)
+    names = [f"o{n}" for n in range(count)]
+    readers = {n: chance.sample(range(n), min(n, 2)) for n in range(count)}
+    graph = Graph(
+        "graph",
+        tuple(
+            Operator(name, modes=(Mode(seconds={"*": float(chance.randint(1, 9))}),))
+            for name in names
+        ),
+        tuple(
+            Tensor(f"{name}>", name, after, bytes=chance.randint(1, 5))
+            for n, name in enumerate(names)
+            if (after := tuple(names[k] for k, row in readers.items() if n in row))
+        ),
+    )
+    links = tuple(Link(f"{d}-hub", d, "hub", bandwidth=1.0, shared=True) for d in "abc")
+    devices = tuple(Device(d) for d in "abc")
+    cluster = Cluster("three", devices, links, ("hub",))
+    problem = Problem("graph", graph, cluster, Workload(), tick_s=1.0)
+    rules = make_rules(problem, load_registry(installed=False))
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    row = tuple(chance.randrange(3) for _ in placer.blocks.members)
+    view = prepare(placer, (row,)).view
     assert view is not None
     return view
 
