@@ -24,6 +24,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 from attrs import frozen
@@ -145,7 +146,7 @@ def read_layers(path: Path) -> Layers:
     )
 
 
-def _choices(node: Mapping[str, object]) -> Mapping[int, tuple[Choice, ...]]:
+def _choices(node: Mapping[str, Any]) -> Mapping[int, tuple[Choice, ...]]:
     return {
         int(t): tuple(
             Choice(
@@ -161,7 +162,7 @@ def _choices(node: Mapping[str, object]) -> Mapping[int, tuple[Choice, ...]]:
     }
 
 
-def _added(node: Mapping[str, object], key: str, other: int) -> Mapping[int, float]:
+def _added(node: Mapping[str, Any], key: str, other: int) -> Mapping[int, float]:
     """Return what each degree of a layer adds to its edge to another layer."""
     found = {}
     for t, rows in node["TMPCs"].items():

@@ -187,8 +187,9 @@ def _cuts(placer: Placer, gangs: Sequence[Gang]) -> list[tuple[float, list[Stage
         # Devices may be left out between two stages.
         for d in range(1, devices + 1):
             skip = then[d - 1] < then[d]
-            for table in (then, from_gang, from_block):
-                table[d][skip] = table[d - 1][skip]
+            then[d][skip] = then[d - 1][skip]
+            from_gang[d][skip] = from_gang[d - 1][skip]
+            from_block[d][skip] = from_block[d - 1][skip]
         came.append(np.stack([from_gang, from_block]))
         best = then
         best[:, 0] = np.inf
