@@ -14,7 +14,7 @@ import attrs
 from attrs import frozen
 
 from parplan.contracts import Objective, Report, Violation
-from parplan.errors import InputError
+from parplan.errors import InputError, ParplanError
 from parplan.graph import Graph
 from parplan.options import SearchOptions
 from parplan.plans import Plan
@@ -25,11 +25,15 @@ from parplan.rules import Rules, guarded, make_rules
 if TYPE_CHECKING:
     from parplan.comparison import Comparison
     from parplan.explaining.explanation import Explanation
+    from parplan.figures import Table
     from parplan.simulation.noise import NoiseLike
     from parplan.simulation.results import Simulation
     from parplan.spec import Spec
 
 Plugins = Sequence[str | object]
+
+EXPLAINED_TASKS = 20_000
+"""Tasks up to which a report holds the critical path: it takes about a second then."""
 
 
 def load_registry(plugins: Plugins = ()) -> Registry:
@@ -282,13 +286,30 @@ def simulate(
 
 
 def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = None) -> Path:
-    """Write a plan as one HTML file that needs nothing else, and return its path."""
+    """Write a plan as one HTML file that needs nothing else, and return its path.
+
+    The critical path stands in it where the plan has at most `EXPLAINED_TASKS` tasks and keeps its
+    rules.
+    """
     from parplan.figures import figures_of
     from parplan.files import write_text
     from parplan.report.page import report_html
 
-    write_text(Path(path), report_html(figures_of(plan, unit_of(plan, registry))))
+    known = load_registry() if registry is None else registry
+    more = _path_tables(plan, known) if len(plan.schedule.tasks) <= EXPLAINED_TASKS else ()
+    write_text(Path(path), report_html(figures_of(plan, unit_of(plan, known)), more))
     return Path(path)
+
+
+def _path_tables(plan: Plan, registry: Registry) -> tuple[Table, ...]:
+    """Return the critical path of a plan as tables; none of a plan that cannot be judged."""
+    from parplan.explaining.text import path_table, share_table
+
+    try:
+        found = explain(plan, registry=registry)
+    except ParplanError:
+        return ()  # it breaks its rules, or one of their plugins is not installed
+    return path_table(found), share_table(found)
 
 
 def write_comparison(

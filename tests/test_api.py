@@ -15,6 +15,7 @@ import parplan
 from parplan import api
 from parplan.contracts import Progress
 from parplan.errors import InputError
+from parplan.plans import Plan
 from parplan.registry import Registry
 from parplan.schedule import Schedule
 from tests.plan_samples import pipeline_plan, pipeline_problem
@@ -122,11 +123,21 @@ def test_check_of_a_plan_and_of_its_file(tmp_path: Path, registry: Registry) -> 
     assert {v.rule for v in parplan.check(moved, registry=registry)} >= {"objective"}
 
 
+def _report_of_broken(plan: Plan, folder: Path, registry: Registry) -> str:
+    """The report of a plan whose tasks all start at once."""
+    tasks = attrs.evolve(plan.schedule.tasks, start=plan.schedule.tasks.start * 0)
+    broken = attrs.evolve(plan, schedule=Schedule(plan.problem, tasks, plan.schedule.transfers))
+    path = parplan.write_report(broken, folder / "broken.html", registry=registry)
+    return path.read_text(encoding="utf-8")
+
+
 def test_show_and_files(tmp_path: Path, registry: Registry) -> None:
     plan = pipeline_plan()
     assert "gpu1" in parplan.show(plan, registry=registry)
     assert "\x1b[" in parplan.show(plan, registry=registry, colour=True)
-    assert parplan.write_report(plan, tmp_path / "r.html", registry=registry).is_file()
+    report = parplan.write_report(plan, tmp_path / "r.html", registry=registry)
+    assert "waits for" in report.read_text(encoding="utf-8")
+    assert "waits for" not in _report_of_broken(plan, tmp_path, registry)
     assert parplan.write_trace(plan, tmp_path / "t.json").is_file()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from parplan import __version__
 from parplan.figures import (
     PlanFigures,
+    Table,
     baseline_table,
     device_table,
     headline,
@@ -19,9 +21,15 @@ from parplan.report.drawing import drawing_data
 from parplan.text import plain
 
 
-def report_html(figures: PlanFigures) -> str:
-    """Return the report of a plan as one HTML document; see ``parplan.report.document``."""
-    tables = [device_table(figures), link_table(figures), baseline_table(figures)]
+def report_html(figures: PlanFigures, more: Sequence[Table] = ()) -> str:
+    """Return the report of a plan as one HTML document; see ``parplan.report.document``.
+
+    Parameters
+    ----------
+    more
+        Tables to show below those of devices, links and hand-made schedules.
+    """
+    tables = [device_table(figures), link_table(figures), baseline_table(figures), *more]
     return document(
         "report.html.jinja",
         ("timeline.js", "report.js"),
