@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import attrs
 
 from parplan.checking import check_schedule
 from parplan.comparison import Comparison, Entry
-from parplan.contracts import Progress, Report, Strategy
+from parplan.contracts import PlacementHeuristic, Progress, Report, Strategy
 from parplan.errors import InfeasibleError, LimitError
 from parplan.options import SearchOptions
 from parplan.plans import Plan
 from parplan.problem import Problem
-from parplan.registry import Registry
+from parplan.registry import Registered, Registry
 from parplan.rules import Rules, with_problem
+from parplan.search.graphs.from_problem import can_be_placed, make_task_graph
+from parplan.search.graphs.list_schedule import ListSchedules
+from parplan.search.graphs.schedules import completed, exact_candidate, proposed
 from parplan.search.hand_made.baselines import (
+    FEW_TASKS,
     MOST_CHUNKS,
     NO_TIME,
     Baseline,
@@ -45,6 +50,9 @@ AFTER_INTERRUPT_S = 1.0
 
 INTERRUPTED = "Ctrl-C came before it was tried"
 
+FREE = "free"
+"""The split of placement heuristics: any block may go to any device."""
+
 SEARCHED = "plan"
 """Name of the entry that the search found."""
 
@@ -65,6 +73,8 @@ def compare(
 ) -> Comparison:
     """Return the plan found beside every hand-made schedule, the best first.
 
+    For graphs that are no pipelines these are the schedules of placement heuristics.
+
     All stand under the same costs, memory rule and links, and each passed the check. The search
     starts from the hand-made ones, so that its plan is never worse than they are. Schedules in two
     directions stand under a variant of the problem, in which the microbatches take turns; it is
@@ -77,7 +87,8 @@ def compare(
     options
         Its time limit is that of the whole comparison.
     schedules
-        Names of the hand-made schedules; empty: all that are installed.
+        Names of hand-made schedules and placement heuristics; empty: all that are installed and
+        made for such problems.
 
     Raises
     ------
@@ -86,7 +97,7 @@ def compare(
     ParplanError
         As ``search`` does, if there is no plan to compare with.
     """
-    recipes = recipes_of(registry, schedules)
+    recipes, heuristics = _chosen(registry, problem, schedules)
     refute(problem, rules)
     placer = Placer(problem, rules, find_blocks(problem, rules))
     several = {r.name for r in recipes if _directions(placer, r) > problem.workload.group_count}
@@ -94,7 +105,7 @@ def compare(
     twos = [recipe for recipe in recipes if recipe.name in several]
     share = options.time_limit_s / (2 if twos else 1)
     limited = attrs.evolve(options, time_limit_s=share)
-    plan, entries = _planned(placer, ones, registry, limited, report)
+    plan, entries = _planned(placer, ones, heuristics, registry, limited, report)
     first = [Entry(SEARCHED, "", plan)]
     if twos and plan.provenance["interrupted"]:
         more = [Entry(recipe.name, "", None, f"{TWO_COPIES}: {INTERRUPTED}") for recipe in twos]
@@ -102,7 +113,7 @@ def compare(
     elif twos:
         variant = _in_directions(placer)
         try:
-            other, more = _planned(variant, twos, registry, limited, report)
+            other, more = _planned(variant, twos, (), registry, limited, report)
         except (InfeasibleError, LimitError) as error:
             first.append(Entry(SEARCHED_BOTH_WAYS, "", None, f"{TWO_COPIES}: {error}"))
             more = [Entry(recipe.name, "", None, f"{TWO_COPIES}: no plan") for recipe in twos]
@@ -112,6 +123,21 @@ def compare(
         entries += more
     entries.sort(key=lambda entry: _rank(entry, rules))
     return Comparison(problem, (*first, *entries))
+
+
+def _chosen(
+    registry: Registry, problem: Problem, names: Sequence[str]
+) -> tuple[Sequence[Strategy], Sequence[Registered[PlacementHeuristic]]]:
+    """Return the recipes and the placement heuristics that are named.
+
+    Without names all recipes, and the heuristics where recipes make no sense.
+    """
+    if not names:
+        heuristics = registry.heuristics.values() if no_pipeline(problem) else ()
+        return recipes_of(registry), tuple(heuristics)
+    others = [name for name in names if name not in registry.heuristics]
+    chosen = [registry.heuristics[name] for name in names if name in registry.heuristics]
+    return recipes_of(registry, others) if others else (), chosen
 
 
 def _directions(placer: Placer, recipe: Strategy) -> int:
@@ -143,19 +169,19 @@ def _noted(entry: Entry, note: str) -> Entry:
 def _planned(
     placer: Placer,
     recipes: Sequence[Strategy],
+    heuristics: Sequence[Registered[PlacementHeuristic]],
     registry: Registry,
     options: SearchOptions,
     report: Report | None,
 ) -> tuple[Plan, list[Entry]]:
     """Return the plan found for a problem from its hand-made schedules, and those."""
     started = time.monotonic()
-    rows = {
-        (recipe.name, ""): Baseline(recipe.name, "", 1, None, INTERRUPTED) for recipe in recipes
-    }
+    names = (one.name for one in (*recipes, *heuristics))
+    rows = {(name, ""): Baseline(name, "", 1, None, INTERRUPTED) for name in names}
     made: Iterable[Baseline]
     until = started + HAND_MADE_SHARE * options.time_limit_s
     try:
-        for one in _hand_made(placer, recipes, until, options.seed, report):
+        for one in _hand_made(placer, recipes, heuristics, until, options.seed, report):
             rows.pop((one.name, ""), None)
             rows[title(one), one.split] = one
     except KeyboardInterrupt:
@@ -170,7 +196,8 @@ def _planned(
         late = {one.name for one in rows.values() if one.note == NO_TIME}
         rest = [recipe for recipe in recipes if recipe.name in late]
         deadline = started + options.time_limit_s
-        for one in _hand_made(placer, rest, deadline, options.seed, report):
+        others = [heuristic for heuristic in heuristics if heuristic.name in late]
+        for one in _hand_made(placer, rest, others, deadline, options.seed, report):
             rows[title(one), one.split] = one
     return plan, [_entry(one, plan) for one in rows.values()]
 
@@ -178,20 +205,46 @@ def _planned(
 def _hand_made(
     placer: Placer,
     recipes: Sequence[Strategy],
+    heuristics: Sequence[Registered[PlacementHeuristic]],
     until: float,
     seed: int,
     report: Report | None,
 ) -> Iterator[Baseline]:
-    """Yield the rows of recipes, as ``baselines`` does, and report each."""
+    """Yield the rows of heuristics, and of recipes as ``baselines`` does, and report each."""
     started = time.monotonic()
     reason = no_pipeline(placer.problem)
+    made: Iterable[Baseline] = baselines(placer, recipes, until, seed)
     if reason:
-        yield from (Baseline(recipe.name, "", 1, None, reason) for recipe in recipes)
-        return
-    for one in baselines(placer, recipes, until, seed):
+        made = (Baseline(recipe.name, "", 1, None, reason) for recipe in recipes)
+    for one in chain(_placed_by(placer, heuristics, until), made):
         yield one
         if report is not None:
             report(Progress(f"{title(one)} {one.split}".rstrip(), time.monotonic() - started))
+
+
+def _placed_by(
+    placer: Placer, heuristics: Sequence[Registered[PlacementHeuristic]], until: float
+) -> Iterator[Baseline]:
+    """Yield the schedule of each heuristic, or why it has none; the first is made in any case."""
+    if not heuristics:
+        return
+    if not can_be_placed(placer):
+        reason = "some block runs on no single device"
+        yield from (Baseline(one.name, "", 1, None, reason) for one in heuristics)
+        return
+    lists = ListSchedules(make_task_graph(placer))
+    for number, heuristic in enumerate(heuristics):
+        small = placer.problem.task_count <= FEW_TASKS
+        if number and not small and time.monotonic() > until:
+            yield Baseline(heuristic.name, "", 1, None, NO_TIME)
+            continue
+        proposal = proposed(lists, heuristic)
+        placed = None if proposal is None else completed(lists, proposal)
+        candidate = None if placed is None else exact_candidate(placer, lists, placed)
+        if candidate is None:
+            yield Baseline(heuristic.name, "", 1, None, "its placement does not fit")
+        else:
+            yield Baseline(heuristic.name, FREE, 1, candidate, placer=placer)
 
 
 def _interrupted(rows: Iterable[Baseline]) -> Iterator[Baseline]:

@@ -178,7 +178,7 @@ def _start(run: Run, engine: exact.Engine) -> None:
 
 def _stand_beside(run: Run, hand_made: Iterable[Baseline] | None, rows: Rows) -> None:
     """Take hand-made schedules, and search near them what they leave open."""
-    if not is_pipeline(run.placer):
+    if hand_made is None and not is_pipeline(run.placer):
         return
     with run.contained("baselines"):
         if hand_made is None:
@@ -191,7 +191,7 @@ def _stand_beside(run: Run, hand_made: Iterable[Baseline] | None, rows: Rows) ->
         else:
             # They are there already: a plan is never worse than what it was given.
             steps.stand_beside(run, hand_made, math.inf, rows)
-    if run.is_open:
+    if run.is_open and is_pipeline(run.placer):
         with run.contained("weight passes"):
             steps.fill_weight_passes(run, run.part_of_rest(FILLING_SHARE))
 

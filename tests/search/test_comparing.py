@@ -20,6 +20,7 @@ from parplan.search import comparing
 from parplan.search.comparing import compare
 from parplan.search.hand_made.baselines import Baseline, baselines
 from parplan.workload import Workload
+from tests.search.graphs.heft_example import heft_example
 from tests.search.pipelines import even_pipeline
 
 OPTIONS = SearchOptions(solver="list", time_limit_s=3.0, workers=1)
@@ -79,9 +80,20 @@ def test_what_does_not_apply_keeps_its_row(registry: Registry) -> None:
     few = compared(even_pipeline(4, 4, 2), registry, "1f1b")
     assert few.entries[1].note == "needs at least as many microbatches as devices, 4"
     one = attrs.evolve(even_pipeline(4, 4, 2), workload=Workload(microbatches=1))
-    assert {e.note for e in compared(one, registry).entries[1:]} == {
-        "the problem has one microbatch only"
-    }
+    rows = compared(one, registry).entries[1:]
+    reason = "the problem has one microbatch only"
+    assert {e.note for e in rows if e.name not in registry.heuristics} == {reason}
+
+
+def test_placement_heuristics_stand_beside_the_plan_of_a_graph_that_is_no_pipeline(
+    registry: Registry,
+) -> None:
+    """On the example of Topcuoglu et al. (2002), with their makespans, and each checked."""
+    found = compared(heft_example(), registry, "heft", "cpop", "dynamic-level")
+    values = {e.name: e.plan.value for e in found.entries if e.plan is not None}
+    assert (values["heft"], values["cpop"], values["dynamic-level"]) == (80.0, 86.0, 91.0)
+    assert values["plan"] <= 80.0
+    assert all(e.plan is None or check_plan(e.plan, registry) == () for e in found.entries)
 
 
 def test_plan_is_no_worse_by_another_objective(registry: Registry) -> None:

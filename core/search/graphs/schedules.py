@@ -118,7 +118,7 @@ def graph_candidates(
     for name, placed in first:
         if done == MOST_EXACT or (done and time.monotonic() > until):
             break
-        candidate = _exact(placer, lists, placed)
+        candidate = exact_candidate(placer, lists, placed)
         if candidate is not None:
             done += 1
             yield name, candidate
@@ -126,12 +126,12 @@ def graph_candidates(
         best = first[0][1]
         moves = moves_until(lists, best, until)
         better = list(annealed(lists, best, moves, seed, until))
-        candidate = _exact(placer, lists, better[-1]) if better else None
+        candidate = exact_candidate(placer, lists, better[-1]) if better else None
         if candidate is not None:
             yield "annealed placement", candidate
 
 
-def _exact(placer: Placer, lists: ListSchedules, placed: Placed) -> Candidate | None:
+def exact_candidate(placer: Placer, lists: ListSchedules, placed: Placed) -> Candidate | None:
     """Return the exact schedule; None if parameters or the memory of tensors do not allow it."""
     with contextlib.suppress(InfeasibleError):
         return realised(placer, lists.graph, placed)
