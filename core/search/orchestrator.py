@@ -50,7 +50,7 @@ LEAST_BASELINE_S = 0.5
 its bound: recipes made for such pins have been tried by then."""
 
 ENUMERATION_SHARE = 0.15
-"""Part of the time left in which all schedules are enumerated, where the problem allows it."""
+"""Part of the time limit in which all schedules are enumerated, where the problem allows it."""
 
 BOUND_SHARE = 0.15
 """Part of the time left that a bound which grows with time may use."""
@@ -159,6 +159,9 @@ def _start(run: Run, engine: exact.Engine) -> None:
     if not is_pipeline(run.placer):
         with run.contained("graph schedules", optional=True):
             steps.schedule_as_graph(run, until)
+    with run.contained("enumeration", optional=True):
+        enumerate_schedules(run, run.part_of_limit(ENUMERATION_SHARE))
+    if not is_pipeline(run.placer):
         with run.contained("lines", optional=True):
             steps.cut_lines(run, until)
     with run.contained("bounds", optional=True):
@@ -198,8 +201,6 @@ def _stand_beside(run: Run, hand_made: Iterable[Baseline] | None, rows: Rows) ->
 
 def _narrow(run: Run) -> None:
     """Close the gap from below, and from above where little is left of it."""
-    with run.contained("enumeration"):
-        enumerate_schedules(run, run.part_of_rest(ENUMERATION_SHARE))
     if run.is_open:
         with run.contained("exact machines"):
             steps.raise_bound(run, run.part_of_rest(BOUND_SHARE))
