@@ -19,10 +19,17 @@ from parplan.search.critical_blocks.neighbourhood import find_blocks as find_cri
 from parplan.search.critical_blocks.plain import after_move, block_moves, promise
 from parplan.search.critical_blocks.relinking import random_order
 from parplan.search.critical_blocks.tabu import TabuSearch
-from parplan.search.critical_blocks.tabu_kernel import begin, make_memory
+from parplan.search.critical_blocks.tabu_kernel import (
+    begin,
+    choose,
+    is_tabu,
+    make_memory,
+    make_move,
+    remember,
+)
 from parplan.search.sequences.longest_path import earliest_starts, makespan_of, paths_to_end
 from parplan.search.sequences.machines import SequenceView
-from parplan.search.sequences.moves import machine_at, make_dice
+from parplan.search.sequences.moves import machine_at, make_dice, make_edits
 from parplan.search.sequences.ripples import make_ripples
 from tests.search.critical_blocks.shops import graph_view_of, random_jobs, view_of
 
@@ -94,3 +101,46 @@ def test_what_takes_no_time_or_shares_memory_has_no_blocks() -> None:
     assert not has_blocks(m._replace(durations=durations))
     assert not has_blocks(m._replace(levels=np.zeros(1)))
     assert not has_blocks(m._replace(arc_delay=np.zeros_like(m.arc_delay)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(jobs=st.integers(3, 7), machines=st.integers(2, 5), seed=st.integers(0, 10**6))
+def test_a_step_takes_the_best_move_that_is_not_tabu(jobs: int, machines: int, seed: int) -> None:
+    view = view_of(random_jobs(jobs, machines, seed))
+    m, chance = view.machines, random.Random(seed)
+    t, r = make_memory(m), make_ripples(m)
+    start = TabuSearch(view).timed(random_order(view, chance))
+    order = start.order.copy()
+    begin(m, r, t, order, start.starts)
+    dice = make_dice(seed)
+    for _ in range(3):  # some moves that must not be undone
+        at, to = choose(m, r, t, order, dice, start.makespan)
+        if at < 0:
+            return
+        t.step[0] += 1
+        remember(t, order, at, to, dice)
+        undone = after_move(order, at, to)
+        assert is_tabu(t.until, t.step[0], undone, to, at)
+        assert make_move(m, r, make_edits(m), t, order, at, to) >= 0
+        assert order.tolist() == undone.tolist()
+    starts, rest = t.starts.copy(), t.rest.copy()
+    least = chance.choice([0, start.makespan])
+    same = dice.copy()
+    blocks = find_critical_blocks(m, order, t.place, starts, rest, same, t.low, t.high)
+    promises = {
+        (at, to): promise(m, order, starts, rest, at, to)
+        for low, high in zip(t.low[:blocks].tolist(), t.high[:blocks].tolist(), strict=True)
+        for at, to in block_moves(m, order, starts, rest, low, high)
+        if earliest_starts(m, after_move(order, at, to)) is not None
+    }
+    free = [
+        value
+        for (at, to), value in promises.items()
+        if value < least or not is_tabu(t.until, t.step[0], order, at, to)
+    ]
+    at, to = choose(m, r, t, order, dice, least)
+    if at >= 0 and free:
+        # Of moves that no figure shows to be safe, some may have been left out.
+        assert promises[int(at), int(to)] >= min(free)
+        if max(abs(one - two) for one, two in promises) == 1:
+            assert promises[int(at), int(to)] == min(free)
