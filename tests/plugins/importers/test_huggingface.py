@@ -198,6 +198,29 @@ def test_passes_of_a_module_share_its_path(load, granularity, module, kinds):
     assert {o.name for o in found} == {f"{module}:{o.kind.value}" for o in found}
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [
+        # Forward, two backward passes and optimizer of each layer; then what stands around them.
+        # Two embeddings of one table, two biases and norms, head without a group, loss.
+        ("t5-base", {"granularity": "layer"}, 24 * 4 + (3 + 2) + 2 * 3 + 2 * 3 + 3 + 2),
+        # Attention and feed-forward part; in the decoder a cross attention, too.
+        ("t5-base", {}, 12 * 8 + 12 * 12 + 22),
+        # Patches with a norm, two norms, two projections, a table, the loss with its scale.
+        ("clip-vit-base-patch32", {"granularity": "layer"}, 24 * 4 + 4 + 2 * 3 + 2 * 4 + 3 + 3),
+        # 23 of 24 layers see, 32 speak; patches, projector, table, merge, norm, head, loss.
+        ("llava-1.5-7b", {"granularity": "layer"}, 55 * 4 + 4 + 4 + 3 + 2 + 3 + 4 + 2),
+        # Attention, router, dispatch and combine (two passes), experts, and the sum (no pass back).
+        ("mixtral-8x7b", {"experts": "branches"}, 32 * (4 + 4 + 2 + 8 * 4 + 2 + 1) + 12),
+        ("mixtral-8x7b", {}, 32 * (4 + 4 + 2 + 4 + 2 + 1) + 12),
+        ("switch-base-8", {"experts": "branches"}, 6 * 8 + 6 * 45 + 6 * 12 + 6 * 49 + 22),
+    ],
+)
+def test_published_models_have_these_operators(name, options, count, examples):
+    graph = HuggingFace().load(examples / f"models/{name}.json", options)
+    assert len(graph.operators) == count
+
+
 @pytest.mark.parametrize("backward", ["split", "whole"])
 @pytest.mark.parametrize("granularity", ["operator", "block", "layer"])
 def test_each_module_has_an_optimizer_after_all_of_its_gradients(load, backward, granularity):
