@@ -213,6 +213,21 @@ def test_every_error_is_one_message_and_an_exit_code(
     assert found["message"]
 
 
+def test_explain_tells_the_path_and_what_a_change_gives(folder: Path, capsys: Captured) -> None:
+    assert main(["plan", "spec.yaml", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["explain", "plan.json", "--path-only"]) == 0
+    assert "critical path: 100.0% work on gpu" in capsys.readouterr().out
+    asked = ["explain", "plan.json", "--json", "--seconds", "60", "--what-if", "speed=gpu:100%"]
+    assert main(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sum(step["seconds"] for step in found["critical_path"]) == found["makespan"]
+    (answer,) = found["what_if"]
+    assert (answer["verdict"], answer["value"]) == ("proven", pytest.approx(found["objective"] / 2))
+    assert main(["explain", "plan.json", "--what-if", "sped=gpu"]) == 2
+    assert "did you mean 'speed'" in capsys.readouterr().err
+
+
 def test_what_clashes_and_what_helps_stand_in_the_json(
     folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

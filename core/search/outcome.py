@@ -107,6 +107,9 @@ def why_infeasible(
         return explained(error, rules, registry, possibility)
     except KeyboardInterrupt:
         return error
+    except Exception as fault:  # noqa: BLE001  # the proof stands, whatever a plugin does after it
+        said = f"{error} (what clashes is not known: {type(fault).__name__}: {fault})"
+        return InfeasibleError(said, conflict=error.conflict)
 
 
 def why_no_plan(

@@ -114,6 +114,10 @@ def test_the_clash_has_no_schedule_and_has_one_without_any_of_its_members(
         for member in members:
             rest = [other for other in members if other is not member]
             assert _enumerated(only(rules, rest)) is not None
+        dropped = [set(r.what) for r in found.repairs if r.kind == "drop"]
+        for texts in dropped:
+            rest = [m for m in requirements(rules) if m.clash.text not in texts]
+            assert _enumerated(only(rules, rest)) is not None
     except TooLargeError:
         reject()
 
