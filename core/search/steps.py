@@ -13,7 +13,7 @@ from parplan.errors import InfeasibleError
 from parplan.schedule import Schedule
 from parplan.search.assigning.loop import can_assign, search_assignments
 from parplan.search.bounds import machine_bounds
-from parplan.search.coarsening.candidates import candidate_by_levels
+from parplan.search.coarsening.candidates import can_be_coarsened, candidate_by_levels
 from parplan.search.decisions import Narrowing, can_decide
 from parplan.search.exact import solver_for
 from parplan.search.given import given_candidate
@@ -46,9 +46,6 @@ FILLED_ACTIVITIES = 30_000
 
 SPLIT_BLOCKS = 300
 """Blocks of a graph that is no pipeline up to which it is split like a chain, too."""
-
-FEWEST_COARSENED = 100
-"""Blocks of the smallest graph that is coarsened: fewer are searched as they are."""
 
 MOST_IN_LINE = 2_000
 """Blocks of the largest graph that is put in a line and cut."""
@@ -86,13 +83,14 @@ def place_by_levels(run: Run, until: float) -> None:
     placer = run.placer
     if not run.is_open or placer.is_fixed or not can_be_placed(placer):
         return
-    if len(placer.blocks) < FEWEST_COARSENED:
+    if not can_be_coarsened(placer, until - time.monotonic()):
         return
     run.incumbent.tell("levels")
     limit = min((candidate.makespan for candidate in run.candidates), default=math.inf)
     found = candidate_by_levels(placer, run.lists, limit, until, run.options.seed)
     if found is not None:
         run.incumbent.accounts["coarsening"] = found.figures.in_seconds(run.problem.tick_s)
+    if found is not None and found.candidate is not None:
         run.take(found.candidate, "levels")
 
 

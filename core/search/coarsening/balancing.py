@@ -28,7 +28,7 @@ LARGEST = 1.5
 ROUND_PART = 0.2
 """Part of the nodes that one round contracts at most: then paths are measured anew."""
 
-CHOICE = 6
+CHOICE = 12
 """How many times as many pairs are looked at."""
 
 STALLED = 0.01

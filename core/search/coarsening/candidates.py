@@ -23,6 +23,12 @@ from parplan.search.graphs.task_graph import TaskGraph
 from parplan.search.placing.evaluation import Candidate
 from parplan.search.placing.placement import Placer
 
+FEWEST_BLOCKS = 100
+"""Blocks of the smallest graph that is coarsened: fewer are searched as they are."""
+
+BLOCKS_PER_SECOND = 20_000
+"""How fast graphs are coarsened, roughly."""
+
 MOST_PARTS = 200
 """Parts of the coarsest graph, at most: as many as a second of search can place well."""
 
@@ -35,16 +41,24 @@ SHRINKING = 5
 
 @frozen(eq=False)
 class ByLevels:
-    """A schedule found by levels, and what coarsening cost."""
+    """What was found by levels.
 
-    candidate: Candidate
+    Attributes
+    ----------
+    candidate
+        The exact schedule; None if it is not below the limit, or memory does not allow it.
+    figures
+        What coarsening cost.
+    """
+
+    candidate: Candidate | None
     figures: Figures
 
 
 def candidate_by_levels(
     placer: Placer, lists: ListSchedules, limit: float, until: float, seed: int
 ) -> ByLevels | None:
-    """Return the schedule found by levels; None if the graph cannot be coarsened, or nothing fits.
+    """Return what is found by levels; None if the graph cannot be coarsened, or nothing fits.
 
     Parameters
     ----------
@@ -68,8 +82,13 @@ def candidate_by_levels(
     if found is None:
         return None
     placed, figures = found
-    candidate = realised(placer, graph, placed)
-    return None if candidate is None else ByLevels(candidate, figures)
+    better = placed.makespan < limit
+    return ByLevels(realised(placer, graph, placed) if better else None, figures)
+
+
+def can_be_coarsened(placer: Placer, seconds: float) -> bool:
+    """Return whether a graph is worth coarsening, and half of the time is enough for that."""
+    return FEWEST_BLOCKS <= len(placer.blocks) <= seconds / 2 * BLOCKS_PER_SECOND
 
 
 def levels_of(graph: TaskGraph, dag: Dag, limit: float) -> Iterator[Coarsened]:

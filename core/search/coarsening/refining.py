@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from parplan.contracts import Proposal
-from parplan.search.graphs.annealing import annealed
+from parplan.search.graphs.annealing import annealed, moves_until
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
 from parplan.search.graphs.ranks import upward_ranks
 from parplan.search.graphs.variation import varied
@@ -36,4 +36,5 @@ def refined(lists: ListSchedules, device: Whole | None, until: float, seed: int)
     if not found:
         return None
     best = min(found, key=lambda placed: placed.makespan)
-    return [best, *annealed(lists, best, until, seed)][-1]
+    moves = moves_until(lists, best, until)
+    return [best, *annealed(lists, best, moves, seed, until)][-1]
