@@ -62,11 +62,12 @@ def gang_assignments(placer: Placer) -> Iterator[tuple[str, Assignment]]:
     where operators have no groups of several devices, or blocks are too many.
     O(stages x groups x names of modes x blocks^2).
     """
+    operators = placer.problem.graph.operators
     if len(placer.blocks) > MOST_BLOCKS:
         return
-    ways = list(_ways(placer))
-    if not any(end - first > 1 for first, end in {way.run for way in ways}):
+    if all(mode.devices == 1 for operator in operators for mode in operator.modes):
         return
+    ways = list(_ways(placer))
     found: list[tuple[float, str, list[Stage]]] = []
     for how, chosen in (("", _each_by_itself), (", in one mode each", _alike)):
         gangs = [_gang(placer, run, rows) for run, rows in chosen(ways)]

@@ -27,6 +27,9 @@ else:
 LIGHT = 0.25
 """A part with less than this share of what a device does on average is part of a tower."""
 
+MOST_BEGINNINGS = 64
+"""A graph with more beginnings has none that towers stand on."""
+
 MOST_TOWERS = 4
 """More parts than these are branches, and no towers."""
 
@@ -93,13 +96,16 @@ def find_towers(placer: Placer, group: int = 0) -> list[tuple[int, ...]]:
     """
     graph = _forward_blocks(placer)
     everything = [tuple(range(len(placer.blocks)))]
-    if not nx.is_directed_acyclic_graph(graph):
+    first = sum(degree == 0 for _, degree in graph.in_degree)
+    if first > MOST_BEGINNINGS or not nx.is_directed_acyclic_graph(graph):
         return everything
     beginnings: dict[int, frozenset[int]] = {}
     for block in nx.topological_sort(graph):
         above = [beginnings[b] for b in graph.predecessors(block)]
         beginnings[block] = frozenset[int]().union(*above) if above else frozenset({block})
     numbers = {key: n for n, key in enumerate(dict.fromkeys(beginnings.values()))}
+    if len(numbers) > MOST_BEGINNINGS:
+        return everything
     part_of = _without_light(placer, graph, {b: numbers[k] for b, k in beginnings.items()}, group)
     parts: dict[int, list[int]] = {}
     for block in range(len(placer.blocks)):

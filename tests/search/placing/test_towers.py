@@ -17,7 +17,12 @@ from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer, Row
 from parplan.search.placing.splits import split_along, split_row
 from parplan.search.placing.starts import starting_placements
-from parplan.search.placing.towers import arrangements, find_towers, tower_splits
+from parplan.search.placing.towers import (
+    MOST_BEGINNINGS,
+    arrangements,
+    find_towers,
+    tower_splits,
+)
 from tests.differential.generators import examples
 from tests.examples import chain
 
@@ -92,6 +97,11 @@ def test_towers_apart_share_no_device_and_have_devices_by_their_work(registry: R
         assert sorted(map(len, devices)) == [1, 3]
     starts = {placement for _, placement in starting_placements(placer)}
     assert {(row,) for row in rows.values()} <= starts
+
+
+def test_what_begins_in_too_many_places_has_no_towers(registry: Registry) -> None:
+    placer = placer_of(joined_towers([[1]] * (MOST_BEGINNINGS + 1), 1, 2), registry)
+    assert len(find_towers(placer)) == 1
 
 
 @st.composite
