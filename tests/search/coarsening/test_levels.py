@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,9 @@ from parplan.options import SearchOptions
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.search import exact
 from parplan.search.coarsening.balancing import BalancedMerge
+from parplan.search.coarsening.candidates import can_be_coarsened
 from parplan.search.coarsening.levels import place_by_levels
 from parplan.search.coarsening.merging import merge
 from parplan.search.coarsening.refining import refined
@@ -24,9 +27,12 @@ from parplan.search.graphs.from_problem import make_task_graph
 from parplan.search.graphs.list_schedule import ListSchedules
 from parplan.search.graphs.ranks import upward_ranks
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.orchestrator import search
+from parplan.search.incumbent import Incumbent
+from parplan.search.outcome import make_plan
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
+from parplan.search.run import Run
+from parplan.search.steps import place_by_levels as place_by_levels_step
 from parplan.workload import Workload
 
 SHAPE = Shape(120, (1.0, 2.0, 0.5), 0.5, parts=20, seed=1)
@@ -119,10 +125,24 @@ def test_refining_never_ends_above_its_start(registry: Registry) -> None:
 
 def test_a_plan_says_what_coarsening_cost(registry: Registry) -> None:
     problem = random_dag(SHAPE)
-    options = SearchOptions(solver="list", time_limit_s=4.0, workers=1)
-    plan = search(problem, make_rules(problem, registry), registry, options)
-    assert plan.provenance["failures"] == []
+    rules = make_rules(problem, registry)
+    options = SearchOptions(solver="list", time_limit_s=60.0, workers=1)
+    incumbent = Incumbent(rules)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    run = Run(placer, registry, options, incumbent, deadline=math.inf)
+    place_by_levels_step(run, time.monotonic() + 1.0)
+    assert incumbent.rejected == []
+    assert incumbent.found_by == "levels"
+    engine = exact.choose(problem, rules, registry, options)
+    plan = make_plan(problem, rules, options, engine, incumbent, [], interrupted=False)
     cost = plan.provenance["coarsening"]
-    assert cost["sizes"][0] == 120
     assert set(cost) == {"sizes", "coarse_s", "uncoarsened_s", "refined_s"}
+    assert cost["sizes"][0] == 120
     assert plan.value <= cost["refined_s"] + problem.tick_s / 2
+
+
+def test_small_graphs_are_searched_as_they_are(registry: Registry) -> None:
+    problem = random_dag(Shape(60, (1.0, 2.0), 0.5, parts=10, seed=1))
+    rules = make_rules(problem, registry)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    assert not can_be_coarsened(placer, 100.0)
