@@ -28,7 +28,7 @@ class Commands(click.Group):
 
 @click.command(cls=Commands)
 def main() -> None:
-    """Run a suite of benchmarks by its name, or confirm or report on what suites have left."""
+    """Run a suite of benchmarks by its name, or question, confirm or report on what is claimed."""
 
 
 @main.command("run")
@@ -114,6 +114,25 @@ def confirm_command(
     except ParplanError as error:
         raise click.ClickException(str(error)) from None
     if any(row["status"] in ("failed", Ruling.CONTRADICTED) for row in rows):
+        sys.exit(1)
+
+
+@main.command("contradict")
+@click.option("--cases", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the problems.")
+def contradict_command(cases: int, seed: int) -> None:
+    """Hold what searches claim of random small problems against full enumeration."""
+    from benchmarks.contradicting import find_contradictions, summary  # loads Pyomo: a second
+    from parplan.api import load_registry
+
+    findings = []
+    for finding in find_contradictions(cases, seed, load_registry()):
+        findings.append(finding)
+        if finding.contradiction:
+            click.echo(f"{finding.seed}: {finding.way} {finding.contradiction}", err=True)
+    found = summary(findings)
+    click.echo(json.dumps(found))
+    if found["contradictions"]:
         sys.exit(1)
 
 
