@@ -111,7 +111,7 @@ def throughput_case(folder: str, workload: str, context: Context, *, contiguous:
     problem = read_workload(path, STEADY_STATE, contiguous=contiguous)
     registry = load_registry()
     found = plan(problem, registry=registry, time_limit_s=context.time_limit_s)
-    row = _published(context, name(folder, workload))
+    row = published(context, name(folder, workload))
     if name(folder, workload) in CP_SAT_MS:
         row["CP-SAT"] = CP_SAT_MS[name(folder, workload)]
     fair = [program for program in row if program in CONTIGUOUS or not contiguous]
@@ -142,7 +142,7 @@ def latency_case(folder: str, workload: str, context: Context) -> Outcome:
     )
 
 
-def _published(context: Context, workload: str) -> dict[str, float]:
+def published(context: Context, workload: str) -> dict[str, float]:
     """Return the maximal load in ms by each program that found one."""
     text = context.file(f"{FOLDER}/dp_results.csv").read_text(encoding="utf-8")
     (row,) = (row for row in csv.DictReader(text.splitlines()) if row["workload"] == workload)

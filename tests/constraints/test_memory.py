@@ -7,7 +7,7 @@ import pytest
 
 from parplan.checking import check_schedule
 from parplan.graph import ParameterGroup
-from parplan.problem import Problem
+from parplan.problem import Problem, Rule
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from tests.examples import chain, placed
@@ -48,3 +48,12 @@ def test_weights_alone_may_be_too_much(registry: Registry) -> None:
 def test_devices_without_a_capacity_are_not_limited(registry: Registry) -> None:
     rules = make_rules(chain(2), registry)
     assert all(".memory" not in resource.name for _, resource in rules.resources)
+
+
+def test_weights_may_count_alone(registry: Registry) -> None:
+    alone = (Rule("memory", {"weights_only": True}),)
+    problem = attrs.evolve(loaded(10), constraints=alone)
+    assert check_schedule(placed(problem), make_rules(problem, registry)) == ()
+    problem = attrs.evolve(loaded(9), constraints=alone)
+    (violation,) = check_schedule(placed(problem), make_rules(problem, registry))
+    assert violation.amount == 1

@@ -9,7 +9,7 @@ import pytest
 
 from parplan.checking import check_schedule
 from parplan.errors import InputError
-from parplan.graph import Repeat
+from parplan.graph import Kind, Repeat
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
@@ -128,3 +128,16 @@ def test_bad_options_are_named(
 ) -> None:
     with pytest.raises(InputError, match=message):
         make_rules(ruled(chain(2, devices=2), "placement", **options), registry)
+
+
+def test_contiguous_devices_stand_in_a_row_in_each_pass(registry: Registry) -> None:
+    problem = ruled(chain(4, devices=2), "placement", contiguous=True)
+    assert not breaks(problem, registry, o0="g0", o1="g0", o2="g1", o3="g1")
+    assert breaks(problem, registry, o0="g0", o1="g1", o2="g1", o3="g0")
+    operators = tuple(
+        attrs.evolve(o, kind=Kind.BACKWARD if o.name in ("o2", "o3") else Kind.FORWARD)
+        for o in problem.graph.operators
+    )
+    # Backward passes may come back: their row is one of its own.
+    problem = attrs.evolve(problem, graph=attrs.evolve(problem.graph, operators=operators))
+    assert not breaks(problem, registry, o0="g0", o1="g1", o2="g1", o3="g0")

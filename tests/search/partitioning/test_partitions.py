@@ -5,16 +5,24 @@ from __future__ import annotations
 import time
 from itertools import product
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parplan.graph import ParameterGroup
+from parplan.problem import Rule
 from parplan.registry import Registry
+from parplan.rules import make_rules
 from parplan.search.partitioning.annealing import annealed, load_of
+from parplan.search.partitioning.candidates import candidates_of_lines
 from parplan.search.partitioning.line_splits import split_line
 from parplan.search.partitioning.partitions import partitions
 from parplan.search.partitioning.starts import even_split, lines, starting_partitions
+from parplan.search.placing.blocks import find_blocks
+from parplan.search.placing.placement import Placer
+from tests.examples import chain
 from tests.search.partitioning.test_kernel import made
 from tests.search.partitioning.tiny import least_seconds, tiny_problem
 
@@ -93,3 +101,32 @@ def test_partitions_get_better_and_end_at_the_target(registry: Registry) -> None
     assert loads == sorted(set(loads), reverse=True)
     assert loads[-1] == pytest.approx(target)
     assert time.monotonic() < until
+
+
+def test_stretches_cut_where_tensors_are_small_and_memory_lets_them(registry: Registry) -> None:
+    sizes = (9, 1, 9, 2, 9)
+    problem = chain(6, devices=3)
+    operators = tuple(
+        attrs.evolve(o, parameters=(f"w{i}",)) for i, o in enumerate(problem.graph.operators)
+    )
+    tensors = tuple(
+        attrs.evolve(t, bytes=size) for t, size in zip(problem.graph.tensors, sizes, strict=True)
+    )
+    parameters = tuple(ParameterGroup(f"w{i}", weight_bytes=10) for i in range(6))
+    devices = tuple(attrs.evolve(d, memory_bytes=20) for d in problem.cluster.devices)
+    problem = attrs.evolve(
+        problem,
+        graph=attrs.evolve(
+            problem.graph, operators=operators, tensors=tensors, parameters=parameters
+        ),
+        cluster=attrs.evolve(problem.cluster, devices=devices),
+    )
+    rule = Rule("memory", {"weights_only": True})
+    problem = attrs.evolve(problem, constraints=(Rule("devices"), Rule("links"), rule))
+    rules = make_rules(problem, registry)
+    placer = Placer(problem, rules, find_blocks(problem, rules))
+    (candidate,) = candidates_of_lines(placer, time.monotonic() + 60.0, 0)
+    # Two operators fit on a device; between devices go 1 and 2 bytes, in as many seconds.
+    assert candidate.makespan == 6 + 1 + 2
+    row = candidate.prepared.placement[0]
+    assert [row[i] == row[i + 1] for i in range(5)] == [True, False, True, False, True]
