@@ -176,7 +176,7 @@ def _planned(
 ) -> tuple[Plan, list[Entry]]:
     """Return the plan found for a problem from its hand-made schedules, and those."""
     started = time.monotonic()
-    names = (one.name for one in (*recipes, *heuristics))
+    names = (*(recipe.name for recipe in recipes), *(one.name for one in heuristics))
     rows = {(name, ""): Baseline(name, "", 1, None, INTERRUPTED) for name in names}
     made: Iterable[Baseline]
     until = started + HAND_MADE_SHARE * options.time_limit_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import attrs
 import numpy as np
 
 from parplan.collector import collector_paused
@@ -61,6 +62,12 @@ def make_task_graph(placer: Placer) -> TaskGraph:
         routes=_routes(placer),
         memory=_memory(placer),
     )
+
+
+def with_activations(graph: TaskGraph, placer: Placer, microbatches: int) -> TaskGraph:
+    """Return the graph in which units keep what so many microbatches leave for backward passes."""
+    kept = np.tile(np.array(placer.saved_bytes, dtype=float), len(placer.groups)) * microbatches
+    return attrs.evolve(graph, memory=attrs.evolve(graph.memory, kept_bytes=kept))
 
 
 def placement_of(placer: Placer, device_of_unit: Whole) -> Placement:

@@ -13,6 +13,7 @@ from parplan.errors import InfeasibleError, PluginError
 from parplan.registry import Registered
 from parplan.rules import guarded
 from parplan.search.graphs.annealing import annealed, moves_until
+from parplan.search.graphs.from_problem import with_activations
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
 from parplan.search.graphs.realisation import realised
 from parplan.search.graphs.variation import varied
@@ -113,22 +114,50 @@ def graph_candidates(
         On ``time.monotonic``'s clock; one at least is made exact, if memory allows any.
     """
     now = time.monotonic()
-    first = first_placed(lists, heuristics, now + VARIED_SHARE * max(until - now, 0.0), seed)
+    varied_until = now + VARIED_SHARE * max(until - now, 0.0)
+    for tried in _more_careful(placer, lists):
+        first = first_placed(tried, heuristics, varied_until, seed)
+        found = False
+        for name, candidate in _first_exact(placer, tried, first, until):
+            found = True
+            yield name, candidate
+        if found:
+            if time.monotonic() < until:
+                yield from _annealed_exact(placer, tried, first[0][1], until, seed)
+            return
+
+
+def _more_careful(placer: Placer, lists: ListSchedules) -> Iterator[ListSchedules]:
+    """Yield list schedules as they are, then such as leave room for activations, too."""
+    yield lists
+    if any(placer.saved_bytes):
+        count = placer.problem.workload.microbatches
+        for microbatches in sorted({1, -(-count // 2), count}):
+            yield ListSchedules(with_activations(lists.graph, placer, microbatches))
+
+
+def _first_exact(
+    placer: Placer, lists: ListSchedules, first: Iterable[tuple[str, Placed]], until: float
+) -> Iterator[tuple[str, Candidate]]:
+    """Yield the exact schedules of the shortest few; no second one begins after ``until``."""
     done = 0
     for name, placed in first:
         if done == MOST_EXACT or (done and time.monotonic() > until):
-            break
+            return
         candidate = exact_candidate(placer, lists, placed)
         if candidate is not None:
             done += 1
             yield name, candidate
-    if first and time.monotonic() < until:
-        best = first[0][1]
-        moves = moves_until(lists, best, until)
-        better = list(annealed(lists, best, moves, seed, until))
-        candidate = exact_candidate(placer, lists, better[-1]) if better else None
-        if candidate is not None:
-            yield "annealed placement", candidate
+
+
+def _annealed_exact(
+    placer: Placer, lists: ListSchedules, start: Placed, until: float, seed: int
+) -> Iterator[tuple[str, Candidate]]:
+    """Yield the exact schedule of what annealing makes of a start, if that is better."""
+    better = list(annealed(lists, start, moves_until(lists, start, until), seed, until))
+    candidate = exact_candidate(placer, lists, better[-1]) if better else None
+    if candidate is not None:
+        yield "annealed placement", candidate
 
 
 def exact_candidate(placer: Placer, lists: ListSchedules, placed: Placed) -> Candidate | None:

@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from parplan.checking import check_schedule
+from parplan.graph import Graph, Kind, Mode, Operator, Tensor
+from parplan.hardware import Cluster, Device, Link
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
@@ -20,6 +22,7 @@ from parplan.search.graphs.schedules import VARIED, first_placed, graph_candidat
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.evaluation import Finisher
 from parplan.search.placing.placement import Placer
+from parplan.workload import Workload
 from tests.search.graphs.layered import layered_problem
 from tests.search.graphs.plain_lists import place_plainly
 
@@ -100,4 +103,28 @@ def test_ten_thousand_operators_are_planned(registry: Registry) -> None:
     )
     assert name == VARIED
     assert candidate.makespan <= placed.makespan
+    assert not check_schedule(Finisher(placer).finish(candidate), placer.rules)
+
+
+def test_activations_count_where_parameters_alone_lead_to_no_schedule(registry: Registry) -> None:
+    """Four passes there and back keep ten bytes each; the fast device has room for two."""
+    modes = (Mode(seconds={"fast": 1.0, "slow": 5.0}),)
+    operators = [
+        Operator(f"{kind.value} {i}", kind, module=f"m{i}", modes=modes)
+        for i in range(4)
+        for kind in (Kind.FORWARD, Kind.BACKWARD)
+    ]
+    path = [f"forward {i}" for i in range(4)] + [f"backward {i}" for i in reversed(range(4))]
+    tensors = [Tensor(f"kept {i}", f"forward {i}", (f"backward {i}",), 10) for i in range(4)]
+    tensors += [Tensor(f"after {one}", one, (other,)) for one, other in pairwise(path)]
+    devices = (Device("x", "fast", memory_bytes=25), Device("y", "slow", memory_bytes=100))
+    links = (Link("there", "x", "y", 1e3), Link("back", "y", "x", 1e3))
+    graph = Graph("there and back", tuple(operators), tuple(tensors))
+    problem = Problem("tight", graph, Cluster("two", devices, links), Workload(), tick_s=1.0)
+    placer = _placer(problem, registry)
+    lists = ListSchedules(make_task_graph(placer))
+    (_, candidate), *_ = graph_candidates(
+        placer, lists, registry.heuristics.values(), until=-math.inf, seed=0
+    )
+    assert candidate.prepared.placement == ((0, 0, 1, 1),)
     assert not check_schedule(Finisher(placer).finish(candidate), placer.rules)
