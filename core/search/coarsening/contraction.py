@@ -38,57 +38,87 @@ def matched(first: Whole, heads: Whole, some: Whole, others: Whole, most: int, s
     count = len(first) - 1
     mate = np.arange(count)
     place, order = np.arange(count), np.arange(count)  # of a pair: of its smaller node
-    reached = np.full(count, -1, dtype=np.int64)
-    later = np.empty(count, dtype=np.int64)
+    reached = np.full(count, -1, dtype=np.int64)  # the last pair from which it was
+    behind = np.empty(count, dtype=np.int64)
     done = 0
-    for number in range(len(some)):
+    for pair in range(len(some)):
         if done == most:
             break
-        source, target = some[number], others[number]
+        source, target = some[pair], others[pair]
         if mate[source] != source or mate[target] != target:
             continue
         if place[source] > place[target]:
             source, target = target, source
-        low, high = place[source], place[target]
-        if high - low > span:
+        if place[target] - place[source] > span:
             continue
-        reached[source] = number
-        alone = True
-        for position in range(low, high):
-            node = order[position]
-            if node == GONE or reached[node] != number:
-                continue
-            for half in (node, mate[node]):
-                for edge in range(first[half], first[half + 1]):
-                    head = min(heads[edge], mate[heads[edge]])
-                    if head == target and node != source:
-                        alone = False
-                    reached[head] = number
-                if mate[node] == node:
-                    break
-            if not alone:
-                break
-        if not alone:
-            continue
-        # What can be reached from the pair goes behind it, the rest before it.
-        behind, fill = 0, low
-        for position in range(low + 1, high):
-            node = order[position]
-            if node != GONE and reached[node] == number:
-                later[behind] = node
-                behind += 1
-            else:
-                order[fill] = node
-                if node != GONE:
-                    place[node] = fill
-                fill += 1
-        mate[source], mate[target] = target, source
-        kept = min(source, target)
-        order[fill], place[kept] = kept, fill
-        order[fill + 1] = GONE
-        for position in range(behind):
-            node = later[position]
-            order[fill + 2 + position] = node
-            place[node] = fill + 2 + position
-        done += 1
+        if _is_only_path(pair, source, target, first, heads, mate, place, order, reached):
+            mate[source], mate[target] = target, source
+            _put_together(pair, source, target, place, order, reached, behind)
+            done += 1
     return mate
+
+
+@compiled
+def _is_only_path(
+    pair: int,
+    source: int,
+    target: int,
+    first: Whole,
+    heads: Whole,
+    mate: Whole,
+    place: Whole,
+    order: Whole,
+    reached: Whole,
+) -> bool:
+    """Return whether nothing but an edge leads to a node from one before it in the order.
+
+    Sets ``reached`` to the number of the pair for what is reached between the two.
+    """
+    reached[source] = pair
+    for position in range(place[source], place[target]):
+        node = order[position]
+        if node == GONE or reached[node] != pair:
+            continue
+        for half in (node, mate[node]):
+            for edge in range(first[half], first[half + 1]):
+                head = min(heads[edge], mate[heads[edge]])
+                if head == target and node != source:
+                    return False
+                reached[head] = pair
+    return True
+
+
+@compiled
+def _put_together(
+    pair: int,
+    source: int,
+    target: int,
+    place: Whole,
+    order: Whole,
+    reached: Whole,
+    behind: Whole,
+) -> None:
+    """Change the order so that two nodes stand in one place: behind it what they reach.
+
+    Parameters
+    ----------
+    behind
+        Room for nodes; its contents do not matter.
+    """
+    low, high = place[source], place[target]
+    later, fill = 0, low
+    for position in range(low + 1, high):
+        node = order[position]
+        if node != GONE and reached[node] == pair:
+            behind[later] = node
+            later += 1
+        else:
+            order[fill] = node
+            if node != GONE:
+                place[node] = fill
+            fill += 1
+    kept = min(source, target)
+    order[fill], order[fill + 1], place[kept] = kept, GONE, fill
+    for number in range(later):
+        order[fill + 2 + number] = behind[number]
+        place[behind[number]] = fill + 2 + number
