@@ -1,16 +1,20 @@
 """T5 and Switch Transformers: parameters, work and branches, against published figures."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
 import pytest
 
 from parplan.cli import main
+from parplan.costs import price
 from parplan.errors import InputError
 from parplan.graph import Kind, Repeat
 from parplan.plan_file import load_plan
+from parplan.plugins.costs.roofline import Roofline
 from parplan.plugins.importers.huggingface import HuggingFace
+from parplan.presets import device_preset
 
 TINY = {
     "model_type": "t5",
@@ -247,6 +251,42 @@ def test_experts_are_branches_between_dispatch_and_combine(load):
         lambda g: sum(t.bytes for t in g.tensors if t.producer.startswith(f"{path}.experts")),
     ):
         assert figure(together) == figure(graph)
+
+
+@pytest.mark.parametrize("backward", ["split", "whole"])
+@pytest.mark.parametrize("attention", ["flash", "full"])
+@pytest.mark.parametrize("config", [TINY, SWITCH], ids=["t5", "switch"])
+def test_granularity_changes_neither_work_nor_time_nor_memory(load, config, attention, backward):
+    figures = []
+    for granularity in ("operator", "block", "layer"):
+        options = {"granularity": granularity, "attention": attention, "backward": backward}
+        graph = load(config, sequence=40, tied="replicas", **options)
+        priced = price(graph, [device_preset("h100")], [Roofline()])
+        figures.append(
+            (
+                sum(o.flops for o in graph.operators),
+                sum(o.bytes_touched for o in graph.operators),
+                sum(o.modes[0].seconds["h100"] for o in priced.operators),
+                sum(g.bytes for g in graph.parameters),
+            )
+        )
+    for finer, coarser in pairwise(figures):
+        assert finer == pytest.approx(coarser, rel=1e-12)
+
+
+def test_scores_with_their_dropout_are_kept_where_they_are_asked_for(load):
+    """5 a s t b bytes of each attention (Korthikanti et al. 2022), keys of the encoder or not."""
+    s, t, b = 40, 30, 2
+    graph = load(TINY, sequence=s, target_sequence=t, microbatch=b, attention="full",
+                 granularity="operator")  # fmt: skip
+    for name, pairs in {
+        "encoder.layers.0.attention": s * s,
+        "decoder.layers.0.attention": t * t,
+        "decoder.layers.0.cross_attention": t * s,
+    }.items():
+        kept = [x.bytes for x in graph.tensors if x.name.startswith(f"{name}.core.")
+                and x.producer == f"{name}.core:forward"]  # fmt: skip
+        assert sum(kept) == 5 * A * pairs * b
 
 
 @pytest.mark.parametrize(
