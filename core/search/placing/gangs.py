@@ -23,7 +23,7 @@ MOST_BLOCKS = 500
 """Blocks of the largest model that is cut so: tables grow with their square."""
 
 
-Run = tuple[int, int]
+Neighbours = tuple[int, int]
 """The first of some neighbouring devices, and the one behind the last."""
 
 Rows = Mapping[int, int]
@@ -70,7 +70,7 @@ def gang_assignments(placer: Placer) -> Iterator[tuple[str, Assignment]]:
     ways = list(_ways(placer))
     found: list[tuple[float, str, list[Stage]]] = []
     for how, chosen in (("", _each_by_itself), (", in one mode each", _alike)):
-        gangs = [_gang(placer, run, rows) for run, rows in chosen(ways)]
+        gangs = [_gang(placer, devices, rows) for devices, rows in chosen(ways)]
         found += [(load, how, stages) for load, stages in _cuts(placer, gangs)]
     seen: list[Assignment] = []
     for _, how, stages in sorted(found, key=lambda cut: cut[0]):
@@ -91,6 +91,8 @@ class _Way:
 
     Attributes
     ----------
+    row
+        Its position among those of its operator.
     name
         Of its mode.
     ticks
@@ -99,7 +101,7 @@ class _Way:
         Of parameters, on each device.
     """
 
-    run: Run
+    devices: Neighbours
     operator: int
     row: int
     name: str
@@ -116,36 +118,36 @@ def _ways(placer: Placer) -> Iterator[_Way]:
                 for m in range(len(graph.operators[o].modes))]  # fmt: skip
         for row in placer.rules.allowed_by_group[o][0]:
             alternative = alternatives[row]
-            run = min(alternative.devices), max(alternative.devices) + 1
-            if run[1] - run[0] == len(alternative.devices):
+            first, end = min(alternative.devices), max(alternative.devices) + 1
+            if end - first == len(alternative.devices):
                 name = graph.operators[o].modes[alternative.mode].name
                 ticks = problem.ticks(o, alternative, 0) * runs
-                yield _Way(run, o, row, name, ticks, held[alternative.mode])
+                yield _Way((first, end), o, row, name, ticks, held[alternative.mode])
 
 
-def _each_by_itself(ways: Sequence[_Way]) -> Iterator[tuple[Run, Rows]]:
-    """Yield the fastest mode of each operator on every run of devices, and its lightest."""
+def _each_by_itself(ways: Sequence[_Way]) -> Iterator[tuple[Neighbours, Rows]]:
+    """Yield the fastest mode of each operator on every group, and its lightest."""
     for light in (False, True):
-        best: dict[Run, dict[int, tuple[float, float, int]]] = {}
+        best: dict[Neighbours, dict[int, tuple[float, float, int]]] = {}
         for way in ways:
             ranks = (way.bytes, way.ticks) if light else (way.ticks, way.bytes)
-            known = best.setdefault(way.run, {})
+            known = best.setdefault(way.devices, {})
             found = (*ranks, way.row)
             known[way.operator] = min(known.get(way.operator, found), found)
-        for run, rows in sorted(best.items()):
-            yield run, {o: row for o, (*_, row) in rows.items()}
+        for devices, rows in sorted(best.items()):
+            yield devices, {o: row for o, (*_, row) in rows.items()}
 
 
-def _alike(ways: Sequence[_Way]) -> Iterator[tuple[Run, Rows]]:
-    """Yield the modes of one name on every run of devices."""
-    found: dict[tuple[Run, str], dict[int, int]] = {}
+def _alike(ways: Sequence[_Way]) -> Iterator[tuple[Neighbours, Rows]]:
+    """Yield the modes of one name on every group."""
+    found: dict[tuple[Neighbours, str], dict[int, int]] = {}
     for way in ways:
-        found.setdefault((way.run, way.name), {})[way.operator] = way.row
-    for (run, _), rows in sorted(found.items()):
-        yield run, rows
+        found.setdefault((way.devices, way.name), {})[way.operator] = way.row
+    for (devices, _), rows in sorted(found.items()):
+        yield devices, rows
 
 
-def _gang(placer: Placer, run: Run, rows: Rows) -> Gang:
+def _gang(placer: Placer, devices: Neighbours, rows: Rows) -> Gang:
     """Return a group of devices with a row of alternatives."""
     problem, graph = placer.problem, placer.problem.graph
     ticks = np.zeros(len(placer.blocks))
@@ -162,7 +164,7 @@ def _gang(placer: Placer, run: Run, rows: Rows) -> Gang:
             for group, size in graph.parameter_bytes(o, alternative.mode).items():
                 sizes[group] = max(sizes.get(group, 0), size)
         held[block] = sum(sizes.values())
-    return Gang(*run, rows, ticks, held)
+    return Gang(*devices, rows, ticks, held)
 
 
 def _cuts(placer: Placer, gangs: Sequence[Gang]) -> list[tuple[float, list[Stage]]]:
