@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SHOWN = 40
 """Rows of the critical path that are listed at most; the JSON has them all."""
 
+PARTS = 8
+"""Parts of the critical path that are listed, the largest; the rest stand in one row."""
+
 NAMED = 4
 """Parts that the sentence about them names."""
 
@@ -109,8 +112,18 @@ def path_table(explanation: Explanation) -> Table:
 
 def share_table(explanation: Explanation) -> Table:
     """Return what the critical path consists of."""
-    names = [use_text(share) for share in explanation.shares]
-    return _table(explanation, "What it consists of", names, explanation.shares)
+    first, rest = explanation.shares[:PARTS], explanation.shares[PARTS:]
+    names = [use_text(share) for share in first]
+    if rest:
+        names.append(f"{len(rest)} others")
+        first = (*first, _sum(rest))
+    return _table(explanation, "What it consists of", names, first)
+
+
+def _sum(parts: Sequence[Share]) -> Share:
+    """Return several parts as one."""
+    ticks, steps = sum(s.ticks for s in parts), sum(s.steps for s in parts)
+    return Share("", "", ticks, sum(s.part for s in parts), steps)
 
 
 def kind_table(explanation: Explanation) -> Table:
