@@ -17,8 +17,8 @@ from parplan.search.sequences.machines import SequenceView
 from parplan.search.sequences.moves import Edits, make_dice, make_edits
 from parplan.search.sequences.ripples import Ripples, make_ripples
 
-PATIENCE = 12_500
-"""Steps without a better order that end a search (Peng, Lu and Cheng 2015)."""
+PATIENCE = 4000
+"""Steps without a better order that end a search."""
 
 SLICE_S = 0.2
 """Seconds between two looks at the clock."""
