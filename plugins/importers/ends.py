@@ -111,7 +111,7 @@ class Patches:
     image, patch
         Pixels along a side.
     channels
-        Values per pixel.
+        Values per pixel; of several frames if a patch reaches over these.
     """
 
     image: int
@@ -129,21 +129,28 @@ class Patches:
         return self.channels * self.patch**2
 
 
-def patch_embedding(shape: Shape, setting: Setting, patches: Patches, name: str) -> Model:
-    """Return the product of patches with a matrix, behind a learned class token (ViT).
+def patch_embedding(
+    shape: Shape, setting: Setting, patches: Patches, name: str, *, learned: bool
+) -> Model:
+    """Return the product of patches with a matrix (ViT).
 
     2 N p^2 c h FLOP for N patches of p x p pixels with c channels; nothing has a gradient of the
-    pixels, so the backward pass is that for weights alone. The setting's sequence is N + 1.
+    pixels, so the backward pass is that for weights alone.
+
+    Parameters
+    ----------
+    setting
+        Its sequence is N, or N + 1 with a class token.
+    learned
+        Whether a learned class token comes first, and learned positions are added.
     """
     s, h = setting, shape.hidden
     size = s.activation(h)
     rows = s.microbatch * patches.count
     pixels = rows * patches.values * s.element_bytes
-    counts = {
-        f"{name}.patches": patches.values * h,
-        f"{name}.class": h,
-        f"{name}.positions": s.sequence * h,
-    }
+    counts = {f"{name}.patches": patches.values * h}
+    if learned:
+        counts |= {f"{name}.class": h, f"{name}.positions": s.sequence * h}
     flops = 2.0 * rows * patches.values * h
     count = sum(counts.values())
     forward = Kernel(flops, pixels + size + count * s.weight_bytes)

@@ -22,7 +22,11 @@ from parplan.plugins.importers.expert_parallel import ExpertParallel
 from parplan.plugins.importers.granularity import join_modules
 from parplan.plugins.importers.model import Model
 from parplan.plugins.importers.shape import ELEMENT_BYTES, Setting, Shape
-from parplan.plugins.importers.vision_configs import read_clip, read_llava
+from parplan.plugins.importers.vision_configs import (
+    read_clip,
+    read_llava,
+    read_qwen2_vl,
+)
 from parplan.structuring import did_you_mean, structure
 
 DEFAULT_SEQUENCE = 4096
@@ -284,6 +288,7 @@ MODELS: Mapping[str, Callable[[Config], Architecture]] = {
     "switch_transformers": read_switch,
     "clip": read_clip,
     "llava": read_llava,
+    "qwen2_vl": read_qwen2_vl,
 }
 """Known values of ``model_type``."""
 

@@ -1,4 +1,4 @@
-"""A vision transformer (ViT) as a tower: patches of an image, a norm and a stack."""
+"""Vision transformers (ViT) as towers: patches of an image, and a stack."""
 
 from __future__ import annotations
 
@@ -42,11 +42,42 @@ class VisionTower:
         before = norm(own, first, name, name, x.hidden, bias=x.norm_bias)
         return joined(
             (
-                patch_embedding(x, own, self.patches, name),
+                patch_embedding(x, own, self.patches, name, learned=True),
                 Model((before,), {first: x.norm_parameters}),
                 stack.model(first),
             )
         )
+
+    @property
+    def result(self) -> str:
+        """Name of the tensor that the last layer makes."""
+        return f"{PREFIX}layers.{self.shape.layers - 1}.mlp.down"
+
+
+@frozen
+class PatchTower:
+    """Qwen2-VL's vision transformer: patches alone, turned by their positions.
+
+    Attributes
+    ----------
+    shape
+        The stack.
+    patches
+        How an image is cut.
+    """
+
+    shape: Shape
+    patches: Patches
+
+    def setting(self, setting: Setting) -> Setting:
+        """Return the setting of the stack: every patch of one image."""
+        return attrs.evolve(setting, sequence=self.patches.count)
+
+    def model(self, setting: Setting) -> Model:
+        """Return the tower in the setting of a model with one image per sequence."""
+        own, name = self.setting(setting), f"{PREFIX}embedding"
+        first = patch_embedding(self.shape, own, self.patches, name, learned=False)
+        return joined((first, Stack(self.shape, own, PREFIX).model(name)))
 
     @property
     def result(self) -> str:

@@ -1,4 +1,4 @@
-"""Configurations of models that see: CLIP, and language models with a vision tower (LLaVA)."""
+"""Configurations of models that see: CLIP, and language models with a vision tower."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from parplan.plugins.importers.config import Config
 from parplan.plugins.importers.contrastive import Contrastive
 from parplan.plugins.importers.decoder_configs import DECODERS, read_decoder
 from parplan.plugins.importers.ends import Patches
+from parplan.plugins.importers.projectors import Merged, Projected
 from parplan.plugins.importers.shape import Shape
-from parplan.plugins.importers.vision import VisionTower
+from parplan.plugins.importers.vision import PatchTower, VisionTower
 from parplan.plugins.importers.vision_language import VisionLanguage
 from parplan.structuring import did_you_mean
+
+QWEN2_VL_IMAGE = 448
+"""Pixels along a side of an image where a Qwen2-VL's configuration names no size."""
 
 LLAMA_7B: Mapping[str, Any] = {
     "hidden_size": 4096,
@@ -63,11 +67,37 @@ def read_llava(config: Config) -> VisionLanguage:
             f"'{language.kind}' is not known; {did_you_mean(language.kind, DECODERS)}",
             "model_type",
         )
-    return VisionLanguage(
-        language=read_decoder(language),
-        vision=attrs.evolve(vision, shape=attrs.evolve(vision.shape, layers=used)),
-        with_class=strategy == "full",
+    tower = attrs.evolve(vision, shape=attrs.evolve(vision.shape, layers=used))
+    return VisionLanguage(read_decoder(language), Projected(tower, strategy == "full"))
+
+
+def read_qwen2_vl(config: Config) -> VisionLanguage:
+    """Return a Qwen2-VL; it takes images of any size, and a configuration may name one."""
+    vision = config.part("vision_config", "qwen2_vl_vision_model")
+    patch, side = vision.size("patch_size", 14), vision.size("spatial_merge_size", 2)
+    image = vision.size("image_size", QWEN2_VL_IMAGE)
+    if image % (patch * side):
+        raise vision.error(f"{image} cannot be divided by {side} patches of {patch}", "image_size")
+    hidden, heads = vision.size("embed_dim"), vision.size("num_heads")
+    shape = Shape(
+        hidden=hidden,
+        layers=vision.size("depth"),
+        heads=heads,
+        key_value_heads=heads,
+        head_size=vision.head_size("embed_dim", heads),
+        feed_forward=hidden * vision.size("mlp_ratio", 4),
+        vocabulary=0,
+        causal=False,
+        gated=False,
+        norm_bias=True,
+        qkv_bias=True,
+        output_bias=True,
+        feed_forward_bias=True,
     )
+    channels = vision.size("in_channels", 3) * vision.size("temporal_patch_size", 2)
+    tower = PatchTower(shape, Patches(image, patch, channels))
+    language = read_decoder(attrs.evolve(config, kind="qwen2"))
+    return VisionLanguage(language, Merged(tower, side))
 
 
 def _vision(config: Config) -> VisionTower:

@@ -40,6 +40,27 @@ LLAVA = {
     "vision_config": VISION,
     "text_config": {**TEXT, "model_type": "llama", "max_position_embeddings": 128},
 }
+QWEN2_VL_7B = {
+    "model_type": "qwen2_vl",
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152064,
+    "max_position_embeddings": 32768,
+    "tie_word_embeddings": False,
+    "vision_config": {
+        "depth": 32,
+        "embed_dim": 1280,
+        "mlp_ratio": 4,
+        "num_heads": 16,
+        "hidden_size": 3584,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    },
+}
 PATCHES = 16
 
 
@@ -154,6 +175,20 @@ def test_an_image_takes_the_place_of_tokens(load):
                                                   "vision.layers.0.mlp"}  # fmt: skip
 
 
+def test_qwen2_vl_has_its_published_parameters_and_joins_neighbouring_patches(load):
+    graph = load(QWEN2_VL_7B, sequence=1024, granularity="operator")
+    assert sum(group.count for group in graph.parameters) == 8_291_375_616
+    patches, tokens, h = 32 * 32, 16 * 16, 1280
+    tensors = {t.name: t.bytes for t in graph.tensors}
+    assert tensors["projector.norm"] == patches * h * 2
+    assert tensors["projector.up"] == tokens * 4 * h * 2
+    assert tensors["projector.down"] == tokens * 3584 * 2
+    assert tensors["embedding"] == (1024 - tokens) * 3584 * 2
+    assert flops(graph, Kind.FORWARD, "vision.embedding") == 2 * patches * 6 * 14 * 14 * h
+    layer = 2 * patches * 12 * h * h + 4 * patches**2 * h
+    assert flops(graph, Kind.FORWARD, "vision.layers.7") == layer
+
+
 @pytest.mark.parametrize("config", [CLIP, LLAVA], ids=["clip", "llava"])
 @pytest.mark.parametrize("backward", ["split", "whole"])
 def test_granularity_changes_neither_work_nor_time_nor_memory(load, config, backward):
@@ -194,6 +229,11 @@ def test_inference_ends_with_the_logits(load):
             CLIP,
             {"vision_config": {**VISION, "patch_size": 7}},
             r"vision_config\.image_size: 32 cannot be divided by patches of 7",
+        ),
+        (
+            QWEN2_VL_7B,
+            {"vision_config": {**QWEN2_VL_7B["vision_config"], "image_size": 224 + 14}},
+            r"vision_config\.image_size: 238 cannot be divided by 2 patches of 14",
         ),
         (LLAVA, {"vision_feature_layer": -3}, "vision_feature_layer: -3 is no layer"),
         (
