@@ -38,7 +38,7 @@ DEGREE = 3
 """Most inputs, and most outputs, of a node."""
 
 NEAR = 10
-"""A node reads from that part of all nodes, just before its own: larger graphs are wider."""
+"""One in so many of all nodes may feed a node, those just before it: larger graphs are wider."""
 
 SPEEDS = (1.0, 2.0, 0.5, 1.5)
 """Speeds of devices, in turn, where they are unequal."""
@@ -178,8 +178,8 @@ def one_device(problem: Problem) -> float:
 def random_dag(shape: Shape) -> Problem:
     """Return the problem of a graph drawn from a seed; whole seconds at speed 1, a link per pair.
 
-    Every node but the first ones reads one to three of the nodes shortly before it that have not
-    been read three times yet.
+    Every node but the first reads one to three of the nodes shortly before it that have not been
+    read three times yet.
     """
     random_ = random.Random(shape.seed)
     readers: list[list[int]] = [[] for _ in range(shape.nodes)]
