@@ -34,6 +34,7 @@ ABOUT = {
     "robust": "Means under random times, on fresh scenarios; the reference is the best hand-made "
     "schedule's mean.",
     "jobshop": "Published job shops; the reference is the optimum, or the best makespan known.",
+    "mip-forms": "Forms of the MIP on small job shops and free placements, HiGHS alone.",
     "unequal": "Unequal stages, devices, links and microbatches; the reference is the best "
     "hand-made schedule on its best split.",
 }
