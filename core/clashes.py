@@ -30,7 +30,8 @@ class Repair:
     text
         What to do, in words.
     kind
-        ``"capacity"``: more of resources; ``"drop"``: a requirement less; ``"modes"``: a strategy.
+        ``"capacity"``: more of resources; ``"drop"``: a requirement less; ``"modes"``: a strategy;
+        ``"advice"``: what the error says, and nothing more is known.
     what
         Names of the resources, the requirement, or the strategy.
     least, enough

@@ -211,6 +211,9 @@ def test_every_error_is_one_message_and_an_exit_code(
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == status
     assert found["message"]
+    if status == "infeasible":
+        assert found["conflict"] == [{"rule": "memory", "text": "too small"}]
+        assert found["repairs"][0]["text"] == "add"
 
 
 def test_explain_tells_the_path_and_what_a_change_gives(folder: Path, capsys: Captured) -> None:

@@ -13,6 +13,7 @@ import attrs
 import click
 from attrs import field, frozen
 
+from parplan.clashes import Clash, Repair
 from parplan.cli.output import StdoutClosedError, emit_json
 from parplan.errors import InfeasibleError, LimitError, ParplanError
 from parplan.text import plain
@@ -87,11 +88,16 @@ def report_failure(error: BaseException, *, debug: bool, as_json: bool) -> int:
 
 
 def _reasons(error: InfeasibleError) -> dict[str, Any]:
-    """Return what clashes, and what would help, as plain data."""
+    """Return what clashes, and what would help, as plain data.
+
+    An error of one fault alone, such as a missing route, clashes by what its message says.
+    """
+    clashes = error.clashes or tuple(Clash(rule, error.message) for rule in error.conflict)
+    repairs = error.repairs or ((Repair(error.repair, "advice", ()),) if error.repair else ())
     return {
         "constraints": list(error.conflict),
-        "conflict": [attrs.asdict(clash) for clash in error.clashes],
-        "repairs": [attrs.asdict(repair) for repair in error.repairs],
+        "conflict": [attrs.asdict(clash) for clash in clashes],
+        "repairs": [attrs.asdict(repair) for repair in repairs],
     }
 
 
