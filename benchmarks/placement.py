@@ -15,6 +15,7 @@ FAMILIES: tuple[str, ...] = (
     "benchmarks.multimodal",
     "benchmarks.random_dags",
     "benchmarks.operators",
+    "benchmarks.solver_races",
     "benchmarks.piper",
 )
 """Modules of this suite's families; each has ``cases(data)``."""
