@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
 from parplan.errors import InputError
 from parplan.graph import Graph, Repeat
-from parplan.hardware import Cluster
+from parplan.hardware import Cluster, Link
 from parplan.ticks import ticks_up
 from parplan.workload import Workload
 
@@ -65,6 +65,19 @@ class TransferTiming:
     holds: tuple[LinkHold, ...]
     occupied: int
     arrival: int
+
+
+class _Way(NamedTuple):
+    """A route: its links, the slowdown by engines, its latency in ticks and least bandwidth.
+
+    ``narrowest`` is None where links are held one after another.
+    """
+
+    index: tuple[int, ...]
+    links: tuple[Link, ...]
+    slow: float
+    latency: int
+    narrowest: float | None
 
 
 @frozen
@@ -271,15 +284,13 @@ class Problem:
         return result
 
     def _transfer_timing(self, size: int, source: int, target: int) -> TransferTiming | None:
-        route = self.cluster.route(source, target)
-        if route is None:
+        if (source, target) not in self._ways:
+            self._ways[source, target] = self._way(source, target)
+        way = self._ways[source, target]
+        if way is None:
             return None
-        index = [self.cluster.link_index[name] for name in route.links]
-        links = [self.cluster.links[i] for i in index]
-        slow = self.transfer_slowdown(source, target)
-        latency = ticks_up(sum(k.latency_s for k in links), self.tick_s)
-        if not route.store_and_forward:
-            narrowest = min((k.bandwidth for k in links), default=math.inf)
+        index, links, slow, latency, narrowest = way
+        if narrowest is not None:
             ticks = ticks_up(size * slow / narrowest, self.tick_s)
             holds = tuple(LinkHold(i, 0, ticks) for i in index)
             return TransferTiming(holds, ticks, ticks + latency)
@@ -289,6 +300,22 @@ class Problem:
             found.append(LinkHold(i, offset, ticks))
             offset += ticks
         return TransferTiming(tuple(found), offset, offset + latency)
+
+    def _way(self, source: int, target: int) -> _Way | None:
+        """Return what all transfers between two devices have in common; None without a route."""
+        route = self.cluster.route(source, target)
+        if route is None:
+            return None
+        index = tuple(self.cluster.link_index[name] for name in route.links)
+        links = tuple(self.cluster.links[i] for i in index)
+        slow = self.transfer_slowdown(source, target)
+        latency = ticks_up(sum(k.latency_s for k in links), self.tick_s)
+        narrowest = min((k.bandwidth for k in links), default=math.inf)
+        return _Way(index, links, slow, latency, None if route.store_and_forward else narrowest)
+
+    @cached_property
+    def _ways(self) -> dict[tuple[int, int], _Way | None]:
+        return {}
 
     def transfer_slowdown(self, source: int, target: int) -> float:
         """Return the factor on a transfer's time, from the engines it holds at both ends."""

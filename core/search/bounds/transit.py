@@ -30,6 +30,7 @@ class Transit:
     problem: Problem
     _cache: dict[object, Array] = field(factory=dict, init=False)
     _groups: dict[int, NDArray[np.int64]] = field(factory=dict, init=False)
+    _sizes: dict[tuple[int, int], tuple[int | None, ...]] = field(factory=dict, init=False)
 
     def delays(
         self,
@@ -44,10 +45,11 @@ class Transit:
         Minus infinity stands where the reader's mode does not read the tensor.
         """
         problem, producer = self.problem, self.problem.graph.producers[tensor]
-        sizes = tuple(
-            problem.tensor_bytes(tensor, mode, microbatch)
-            for mode in range(len(problem.graph.operators[producer].modes))
-        )
+        sizes = self._sizes.get((tensor, microbatch))
+        if sizes is None:
+            modes = range(len(problem.graph.operators[producer].modes))
+            sizes = tuple(problem.tensor_bytes(tensor, mode, microbatch) for mode in modes)
+            self._sizes[tensor, microbatch] = sizes
         fits = self._fits(tensor, producer, reader)
         key = (id(before), id(after), sizes, fits)
         found = self._cache.get(key)

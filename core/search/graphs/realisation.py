@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from parplan.collector import collector_paused
 from parplan.search.graphs.from_problem import placement_of
 from parplan.search.graphs.list_schedule import Placed
 from parplan.search.graphs.task_graph import TaskGraph
@@ -14,6 +15,7 @@ from parplan.search.scheduling.list_scheduler import NO_ARCS, Arcs, Deadlock
 from parplan.search.scheduling.tables import Whole
 
 
+@collector_paused()
 def realised(placer: Placer, graph: TaskGraph, placed: Placed) -> Candidate | None:
     """Return the exact schedule with the same devices and the same order on engines and links.
 

@@ -79,19 +79,24 @@ def chosen_modes(coupled: Sequence[Coupled], ways: Ways) -> dict[int, int]:
 
 
 def _single_device_modes(problem: Problem, rules: Rules) -> list[dict[int, int]]:
-    """Return, for each operator, its allowed modes on single devices with their least ticks."""
+    """Return, for each operator, its allowed modes on single devices with their least ticks.
+
+    Of an only mode nobody asks for the ticks: they count as 0.
+    """
     result = []
     for operator, by_group in enumerate(rules.allowed_by_group):
         alternatives = problem.alternatives[operator]
+        if len(problem.graph.operators[operator].modes) == 1:
+            single = any(len(alternatives[row].devices) == 1 for rows in by_group for row in rows)
+            result.append({0: 0} if single else {})
+            continue
         microbatch = problem.microbatches_of(operator).start
         found: dict[int, int] = {}
         for row in sorted({row for rows in by_group for row in rows}):
             one = alternatives[row]
-            if len(one.devices) == 1 and len(problem.graph.operators[operator].modes) > 1:
+            if len(one.devices) == 1:
                 ticks = problem.ticks(operator, one, microbatch)
                 found[one.mode] = min(ticks, found.get(one.mode, ticks))
-            elif len(one.devices) == 1:
-                found.setdefault(one.mode, 0)
         result.append(found)
     return result
 
