@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from parplan.model.blocks import RuleBlock
+from parplan.model.blocks import RuleBlock, Value
 from parplan.model.choices import total
 from parplan.model.transfers import TransferKey, Transport
 from parplan.problem import Problem
@@ -132,16 +133,23 @@ def _longest(
     """
     lengths = sorted({ticks for ticks, _, _ in rows})
     tensor, microbatch = rows[0][1][:2]
+    group = transport.problem.workload.group(microbatch)
+    writer = (transport.problem.graph.producers[tensor], group)
     for length, shorter in zip(lengths, [0, *lengths], strict=False):
-        name = f"{transport.name(rows[0][1])} leaves {place.index}{place.engine} {length}"
-        made = block.binary(name)
+        leaves = []
         for _, key, which in (row for row in rows if row[0] >= length):
-            writer = (
-                transport.problem.graph.producers[tensor],
-                transport.problem.workload.group(microbatch),
-            )
-            option = transport.possible[key].options[which]
-            here = transport.choices.sum_of(writer, option.rows)
-            need = _any_option(transport, key, list(range(len(transport.possible[key].options))))
-            block.row(made >= here + need - 1)
+            options = transport.possible[key].options
+            need = _any_option(transport, key, list(range(len(options))))
+            leaves.append(transport.choices.sum_of(writer, options[which].rows) + need - 1)
+        made = block.binary(
+            f"{transport.name(rows[0][1])} leaves {place.index}{place.engine} {length}",
+            partial(_largest, leaves),
+        )
+        for leaving in leaves:
+            block.row(made >= leaving)
         yield length - shorter, made
+
+
+def _largest(expressions: list[Any], value: Value) -> float:
+    """Return the largest value of some expressions, at least 0."""
+    return max(0.0, *map(value, expressions))

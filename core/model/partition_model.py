@@ -6,6 +6,7 @@ knows where operators may be, what goes together, apart or between cuts, and wha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from parplan.model.rule_model import RuleModel
 from parplan.model.tasks import make_shadows
 from parplan.model.transfers import Untimed
 from parplan.rules import Rules
+from parplan.schedule import Schedule
 from parplan.steady_state import Loading
 
 
@@ -64,6 +66,31 @@ class PartitionModel(RuleModel):
         """Return the assignment of a solver's answer."""
         value = reader(values)
         return {key: self.choices.chosen(key, value) for key in self.choices.rows}
+
+    def warm_start(self, schedule: Schedule) -> dict[str, float]:
+        """Return values by name that say a schedule's alternatives and what follows from them."""
+        tasks = schedule.tasks
+        chosen: dict[Key, int] = {}
+        for o, m, a in zip(
+            tasks.operator.tolist(),
+            tasks.microbatch.tolist(),
+            tasks.alternative.tolist(),
+            strict=True,
+        ):
+            group = self.problem.workload.group(m) if len(self.choices.groups(o)) > 1 else 0
+            chosen.setdefault((o, group), a)
+        values = {
+            literal.name: float(row == chosen[key])
+            for key, rows in self.choices.rows.items()
+            for row in rows
+            if (literal := self.choices.literal(*key, row)) is not None
+        }
+        value = reader(values)
+        for variable, define in self.definitions:
+            # What a choice between several sources decides is left to the solver.
+            with contextlib.suppress(KeyError):
+                values[variable.name] = define(value)
+        return values
 
     def _add_parameters(self, block: RuleBlock, resource: Resource) -> None:
         """State that parameters fit where their first reader is: others' copies are left out."""

@@ -9,11 +9,12 @@ Transfers that no resource can notice are never made: readers then wait for the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 from attrs import field, frozen
 
-from parplan.model.blocks import RuleBlock
+from parplan.model.blocks import RuleBlock, Value
 from parplan.model.choices import Choices, Key, total
 from parplan.model.clock import Clock
 from parplan.model.tasks import Task, TaskKey
@@ -283,7 +284,10 @@ class Transport:
             literals = tuple(self.choices.any_of(writer, option.rows) for option in options)
         else:
             literals = tuple(
-                self.block.binary(f"{name} from {o.source},{o.bytes},{i}")
+                self.block.binary(
+                    f"{name} from {o.source},{o.bytes},{i}",
+                    partial(_both, need, self.choices.sum_of(writer, o.rows)) if decided else None,
+                )
                 for i, o in enumerate(options)
             )
             self.block.row(total(literals) == (1 if need is None else need))
@@ -310,6 +314,11 @@ class Untimed(Transport):
         return Transfer(
             possible.key, self.name(possible.key), possible.options, literals, need, 0, 0
         )
+
+
+def _both(need: Literal, here: Any, value: Value) -> float:
+    """Return whether a transfer is needed and its producer is where an option takes it from."""
+    return min(1.0 if need is None else value(need), value(here))
 
 
 def _lower(time: Time) -> int:

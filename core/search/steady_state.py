@@ -10,7 +10,7 @@ import math
 import time
 from concurrent.futures import Executor
 
-from parplan.contracts import Answer, SolveOptions, Solver, Termination
+from parplan.contracts import Answer, Capability, SolveOptions, Solver, Termination
 from parplan.errors import SolverError
 from parplan.model.clock import Clock, Rounding
 from parplan.model.granule import granule, model_tick
@@ -106,8 +106,11 @@ def _solve(run: Run, loading: Loading, solver: Solver) -> None:
     best = round(incumbent.values[0] / unit_s) if incumbent.values else None
     tick = model_tick(granule(run.rules), solver.capabilities, best or 0)
     model = PartitionModel(run.rules, loading, Clock(tick, Rounding.DOWN))
-    if best is not None:
-        model.limit((best - 1) // tick)
+    start = None
+    if best is not None and incumbent.schedule is not None:
+        model.limit(best // tick)
+        if Capability.WARM_START in solver.capabilities:
+            start = model.warm_start(incumbent.schedule)
     incumbent.tell(solver.name)
     limits = SolveOptions(
         max(run.deadline - time.monotonic(), 0.05),
@@ -115,7 +118,7 @@ def _solve(run: Run, loading: Loading, solver: Solver) -> None:
         run.options.workers,
         run.options.seed,
     )
-    answer = solver.solve(model.pyomo, limits)
+    answer = solver.solve(model.pyomo, limits, start)
     if answer.termination in (Termination.REFUSED, Termination.FAILED):
         raise SolverError(answer.message or "failed", solver=solver.name)
     if answer.values:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pyomo.environ as pyo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyomo.core.expr.visitor import identify_variables
 
 from parplan.contracts import SolveOptions, Termination
 from parplan.model.clock import Clock, Rounding
@@ -12,7 +14,14 @@ from parplan.model.loads import load_unit
 from parplan.model.partition_model import PartitionModel
 from parplan.registry import Registry
 from parplan.rules import make_rules
-from tests.search.partitioning.tiny import is_row, least_seconds, seconds_per_sample, tiny_problem
+from tests.objectives.test_steady_state import scheduled
+from tests.search.partitioning.tiny import (
+    all_homes,
+    is_row,
+    least_seconds,
+    seconds_per_sample,
+    tiny_problem,
+)
 
 
 @pytest.mark.parametrize("solver", ["cp-sat", "highs"])
@@ -63,3 +72,28 @@ def test_coarser_ticks_and_limits_keep_it_a_relaxation(registry: Registry) -> No
         model.limit(limit)
         answer = solver.solve(model.pyomo, SolveOptions(60.0, workers=1))
         assert answer.termination is expected
+
+
+@given(seed=st.integers(0, 10**6), once=st.booleans(), contiguous=st.booleans())
+@settings(max_examples=20)
+def test_a_plan_is_a_warm_start_that_keeps_all_rows(
+    registry: Registry, seed: int, once: bool, contiguous: bool
+) -> None:
+    problem = tiny_problem(seed, leaves_once=once, contiguous=contiguous)
+    homes = next(h for h in all_homes(problem) if not contiguous or is_row(problem, h))
+    rules = make_rules(problem, registry)
+    loading = rules.objectives[0].loading()
+    assert loading is not None
+    model = PartitionModel(rules, loading)
+    values = model.warm_start(scheduled(problem, homes, registry))
+    left = [v for v in model.pyomo.component_data_objects(pyo.Var) if v.name not in values]
+    assert all("before" in v.name for v in left)  # the row of devices is the solver's to find
+    for variable in model.pyomo.component_data_objects(pyo.Var):
+        if variable.name in values:
+            variable.set_value(values[variable.name])
+    for row in model.pyomo.component_data_objects(pyo.Constraint, active=True):
+        if all(v.name in values for v in identify_variables(row.body)):
+            assert row.slack() >= -1e-9
+    unit_s = problem.tick_s / load_unit(problem) / problem.workload.microbatches
+    seconds = seconds_per_sample(problem, homes)
+    assert values[model.busiest.name] * unit_s == pytest.approx(seconds)

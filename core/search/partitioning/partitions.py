@@ -13,8 +13,9 @@ from parplan.search.partitioning.annealing import annealed, load_of
 from parplan.search.partitioning.instance import Instance
 from parplan.search.scheduling.tables import Whole
 
-ROUND_S = 10.0
-"""Seconds of a round: long enough to cool down, short enough to share what was found."""
+LEAST_ROUND_S = 5.0
+"""Seconds of a round, at least. Each has half of the time left: the slower a partition cools down,
+the better it gets, and what it found is shared then."""
 
 WARM = 0.1
 """Heat of a run that goes on from what others found."""
@@ -80,7 +81,7 @@ def partitions(
         best = crew[0][0]
         yield crew[0][1]
     while best > target * (1 + EQUAL) and (left := until - time.monotonic()) > 0.05:
-        seconds = ROUND_S if left >= 1.5 * ROUND_S else left
+        seconds = left if left < 2 * LEAST_ROUND_S else max(left / 2, LEAST_ROUND_S)
         begun = time.monotonic()
         tasks = []
         for number in range(turn, turn + workers):
