@@ -73,7 +73,7 @@ class _Way(NamedTuple):
     ``narrowest`` is None where links are held one after another.
     """
 
-    index: tuple[int, ...]
+    link_numbers: tuple[int, ...]
     links: tuple[Link, ...]
     slow: float
     latency: int
@@ -289,13 +289,13 @@ class Problem:
         way = self._ways[source, target]
         if way is None:
             return None
-        index, links, slow, latency, narrowest = way
+        numbers, links, slow, latency, narrowest = way
         if narrowest is not None:
             ticks = ticks_up(size * slow / narrowest, self.tick_s)
-            holds = tuple(LinkHold(i, 0, ticks) for i in index)
+            holds = tuple(LinkHold(i, 0, ticks) for i in numbers)
             return TransferTiming(holds, ticks, ticks + latency)
         found, offset = [], 0
-        for i, link in zip(index, links, strict=True):
+        for i, link in zip(numbers, links, strict=True):
             ticks = ticks_up(size * slow / link.bandwidth, self.tick_s)
             found.append(LinkHold(i, offset, ticks))
             offset += ticks
@@ -306,12 +306,12 @@ class Problem:
         route = self.cluster.route(source, target)
         if route is None:
             return None
-        index = tuple(self.cluster.link_index[name] for name in route.links)
-        links = tuple(self.cluster.links[i] for i in index)
+        numbers = tuple(self.cluster.link_index[name] for name in route.links)
+        links = tuple(self.cluster.links[i] for i in numbers)
         slow = self.transfer_slowdown(source, target)
         latency = ticks_up(sum(k.latency_s for k in links), self.tick_s)
         narrowest = min((k.bandwidth for k in links), default=math.inf)
-        return _Way(index, links, slow, latency, None if route.store_and_forward else narrowest)
+        return _Way(numbers, links, slow, latency, None if route.store_and_forward else narrowest)
 
     @cached_property
     def _ways(self) -> dict[tuple[int, int], _Way | None]:
