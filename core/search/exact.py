@@ -87,8 +87,10 @@ def choose(problem: Problem, rules: Rules, registry: Registry, options: SearchOp
                 key="search.solver",
             )
         return Engine("", False, count, f"list schedules, then orders improved by {name}")
+    by_loads = rules.objectives[0].loading() is not None
+    alone = "partitions by loads" if by_loads else "list schedules and local search"
     if options.solver == LIST:
-        return Engine("", False, count, "list schedules and local search")
+        return Engine("", False, count, alone)
     name = options.solver
     if name:
         found = named_solver(registry, name, key="search.solver").probe()
@@ -98,9 +100,11 @@ def choose(problem: Problem, rules: Rules, registry: Registry, options: SearchOp
         name = next((n for n in PREFERRED if n in registry.solvers), "")
     if name:
         _check_form(named_solver(registry, name), options)
+    if by_loads and name:
+        return Engine("", False, count, f"partitions by loads, then their model solved by {name}")
     small = count <= MOST_INTERVALS
     if not name or not small:
-        return Engine("", False, count, "list schedules and local search")
+        return Engine("", False, count, alone)
     return Engine(name, True, count, f"list schedules, then one model solved by {name}")
 
 
