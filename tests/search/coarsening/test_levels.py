@@ -130,7 +130,7 @@ def test_a_plan_says_what_coarsening_cost(registry: Registry) -> None:
     incumbent = Incumbent(rules)
     placer = Placer(problem, rules, find_blocks(problem, rules))
     run = Run(placer, registry, options, incumbent, deadline=math.inf)
-    place_by_levels_step(run, time.monotonic() + 1.0)
+    place_by_levels_step(run, time.monotonic() + 2.0)
     assert incumbent.rejected == []
     assert incumbent.found_by == "levels"
     engine = exact.choose(problem, rules, registry, options)
