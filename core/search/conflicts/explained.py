@@ -47,11 +47,11 @@ def explained(
         The proof that there is no plan, by whatever found it.
     """
     members = requirements(rules)
-    if possibility.refutes(only(rules, ())):
-        return error  # routes and modes alone leave nothing: it says which
     clash = _clash(rules, members, possibility.part(CLASH_SHARE))
-    if len(clash) == len(members) > NAMED:
-        return error  # nothing could be left out
+    if clash is None:
+        return _with_spare_memory(error, rules, members, possibility)
+    if not clash:
+        return error  # routes and modes alone leave nothing: it says which
     repairs = tuple(_repairs(rules, members, clash, registry, possibility))
     return InfeasibleError(
         _message(rules, clash, error),
@@ -64,13 +64,34 @@ def explained(
 
 def _clash(
     rules: Rules, members: Sequence[Requirement], possibility: Possibility
-) -> tuple[Requirement, ...]:
-    """Return a smallest clash: what a quick proof leaves of it, a slow one makes smaller."""
-    part: Sequence[Requirement] = members
+) -> tuple[Requirement, ...] | None:
+    """Return a smallest clash: what a quick proof leaves of it, a slow one makes smaller.
+
+    None if no proof that is tried here shows that the members clash.
+    """
+    part: tuple[Requirement, ...] | None = None
     for proof in possibility.proofs:
-        if proof(only(rules, part)):
-            part = irreducible(part, partial(_proves, proof, rules))
-    return tuple(part)
+        rest = members if part is None else part
+        if proof(only(rules, rest)):
+            part = irreducible(rest, partial(_proves, proof, rules))
+    return part
+
+
+def _with_spare_memory(
+    error: InfeasibleError,
+    rules: Rules,
+    members: Sequence[Requirement],
+    possibility: Possibility,
+) -> InfeasibleError:
+    """Return the error with how much more memory on all devices is enough, where that is found."""
+    resources = [m for m in members if _is_resource(rules, m)]
+    memories = [m for m in resources if resource_at(rules, m.declared[0]).unit == "bytes"]
+    repair = _capacity(rules, memories, possibility) if memories else None
+    if repair is None:
+        return error
+    return InfeasibleError(
+        error.message, conflict=error.conflict, repair=repair.text, repairs=(repair,)
+    )
 
 
 def _proves(proof: Callable[[Rules], bool], rules: Rules, members: Sequence[Requirement]) -> bool:
@@ -124,9 +145,9 @@ def _together(
     given_up: list[Requirement] = []
     while not _is_possible(rules, members, given_up, possibility):
         rest = [m for m in members if m not in given_up]
-        if not possibility.refutes(only(rules, rest)):
+        if not rest or not possibility.refutes(only(rules, rest)):
             return  # not known
-        clash = _clash(rules, rest, possibility)
+        clash = _clash(rules, rest, possibility) or tuple(rest)
         given_up.append(next((m for m in clash if _is_resource(rules, m)), clash[0]))
     for member in tuple(given_up):
         fewer = [m for m in given_up if m is not member]

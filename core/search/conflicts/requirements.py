@@ -88,6 +88,8 @@ def _text(what: object) -> str:
         return f"{_named(what.operators)} in {shared}"
     if isinstance(what, Apart):
         return f"{_named(what.operators)} on different devices"
+    if isinstance(what, Contiguous):
+        return f"{_named(what.operators)} on devices in a row in which no tensor goes back"
     if isinstance(what, Order):
         return f"{_named(what.operators)} in this order"
     if isinstance(what, TimeLag):

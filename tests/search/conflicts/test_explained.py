@@ -217,12 +217,31 @@ def test_recomputation_is_offered_for_no_more_blocks_than_it_takes(registry: Reg
     assert ENDLESS.of(make_rules(mended, registry)).possible is True
 
 
-def test_without_time_what_is_said_is_still_true(registry: Registry) -> None:
-    problem = ruled(chain(2), "placement", order=(("o1", "o0"),))
-    rules = make_rules(problem, registry)
-    told = explained(ANY, rules, registry, attrs.evolve(ENDLESS, until=0.0))
-    assert len(told.clashes) == len(requirements(rules))
-    assert told.repair == "relax one of them"
+def test_without_time_the_proof_stands_as_it_is(registry: Registry) -> None:
+    rules = make_rules(ruled(chain(2), "placement", order=(("o1", "o0"),)), registry)
+    assert explained(ANY, rules, registry, attrs.evolve(ENDLESS, until=0.0)) is ANY
+
+
+def test_a_proof_that_cannot_be_repeated_stands_with_the_memory_that_is_enough(
+    registry: Registry,
+) -> None:
+    proven = InfeasibleError("a solver proves that no plan exists")
+    rules = make_rules(_with_memory(block(2), [9]), registry)
+    told = explained(proven, rules, registry, attrs.evolve(ENDLESS, solver=None))
+    assert told.clashes == ()
+    assert str(told) == "a solver proves that no plan exists; give g0.memory 1 B more"
+
+
+def test_routes_that_are_missing_for_every_rule_are_told_as_they_are(registry: Registry) -> None:
+    problem = chain(2, devices=2)
+    cluster = attrs.evolve(problem.cluster, links=())
+    tied = [
+        attrs.evolve(o, modes=(attrs.evolve(o.modes[0], groups=((f"g{i}",),)),))
+        for i, o in enumerate(problem.graph.operators)
+    ]
+    graph = attrs.evolve(problem.graph, operators=tuple(tied))
+    rules = make_rules(attrs.evolve(problem, graph=graph, cluster=cluster), registry)
+    assert explained(ANY, rules, registry, ENDLESS) is ANY
 
 
 @pytest.mark.slow
