@@ -8,7 +8,7 @@ import attrs
 from attrs import frozen
 
 from parplan.clashes import Clash
-from parplan.declarations import Apart, Forbidden, Order, Resource, TimeLag, Together
+from parplan.declarations import Apart, Contiguous, Forbidden, Order, Resource, TimeLag, Together
 from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.text import bytes_text
