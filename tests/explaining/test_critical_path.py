@@ -62,7 +62,7 @@ def _judge(schedule: Schedule, rules: Rules, steps: tuple[Step, ...]) -> None:
             assert ends[step.cause.activity] == step.start
 
 
-@settings(max_examples=40, suppress_health_check=QUIET)
+@settings(max_examples=25, suppress_health_check=QUIET)
 @given(data=st.data(), problem=small_problems(max_operators=4, max_devices=2, max_tasks=6))
 def test_the_chain_has_no_gap_and_the_checker_refuses_to_shorten_it(
     data: st.DataObject, problem: Problem, registry: Registry

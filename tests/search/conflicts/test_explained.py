@@ -98,7 +98,7 @@ def _scarce(draw: st.DrawFn) -> tuple[Problem, tuple[Declaration, ...]]:
     return problem, draw(st.just(()) | declarations(problem))
 
 
-@settings(max_examples=examples(20), suppress_health_check=QUIET)
+@settings(max_examples=examples(12), suppress_health_check=QUIET)
 @given(drawn=_scarce())
 def test_the_clash_has_no_schedule_and_has_one_without_any_of_its_members(
     drawn: tuple[Problem, tuple[Declaration, ...]], registry: Registry
@@ -122,7 +122,7 @@ def test_the_clash_has_no_schedule_and_has_one_without_any_of_its_members(
         reject()
 
 
-@settings(max_examples=examples(25), suppress_health_check=QUIET)
+@settings(max_examples=examples(15), suppress_health_check=QUIET)
 @given(problem=small_problems(3, 2, 4), spare=st.sampled_from([None, 6, 12]))
 def test_the_least_memory_is_that_of_full_enumeration(
     problem: Problem, spare: int | None, registry: Registry
