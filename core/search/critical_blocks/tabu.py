@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.errors import InputError
-from parplan.search.critical_blocks.neighbourhood import has_blocks
+from parplan.search.critical_blocks.neighbourhood import Skeleton, has_blocks, skeleton_of
 from parplan.search.critical_blocks.tabu_kernel import Memory, begin, make_memory, search_on
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import FAR, Scratch, make_scratch, propagate
@@ -62,6 +62,10 @@ class TabuSearch:
         return make_edits(self.view.machines)
 
     @cached_property
+    def _skeleton(self) -> Skeleton:
+        return skeleton_of(self.view.machines)
+
+    @cached_property
     def _memory(self) -> Memory:
         return make_memory(self.view.machines)
 
@@ -94,14 +98,14 @@ class TabuSearch:
         patience
             Steps without a better order that end the search.
         """
-        machines, memory = self.view.machines, self._memory
+        skeleton, memory = self._skeleton, self._memory
         current, best = start.order.copy(), start.order.copy()
-        least = begin(machines, self._ripples, memory, current, start.starts)
+        least = begin(skeleton, self._ripples, memory, current, start.starts)
         dice = make_dice(seed)
         left, steps, count = patience, 0, FIRST_STEPS
         while left > 0 and least > target and (now := time.monotonic()) < deadline:
             least, done, left = search_on(
-                machines,
+                skeleton,
                 self._ripples,
                 self._edits,
                 memory,
