@@ -37,7 +37,7 @@ from parplan.problem import Problem
 from parplan.registry import Registered, Registry
 from parplan.search import orchestrator, steps
 from parplan.search.improving import team
-from tests.examples import chain
+from tests.examples import block, chain
 
 SPECS = Path(__file__).parents[1] / "examples" / "specs"
 
@@ -137,9 +137,9 @@ def test_another_backend_serves_where_one_fails(lie: str, registry: Registry) ->
 
 
 def _gangs_only() -> Problem:
-    """A chain whose operators run on pairs of devices alone: no list schedule places them."""
-    problem = chain(2, devices=2)
-    gang = Mode("pair", devices=2, groups=(("g0", "g1"),), seconds={"*": 2.0})
+    """A chain whose operators run on devices apart from each other: no list schedule does that."""
+    problem = chain(2, devices=3)
+    gang = Mode("pair", devices=2, groups=(("g0", "g2"),), seconds={"*": 2.0})
     operators = tuple(attrs.evolve(o, modes=(gang,)) for o in problem.graph.operators)
     return attrs.evolve(problem, graph=attrs.evolve(problem.graph, operators=operators))
 
@@ -249,7 +249,7 @@ def test_a_fault_before_any_plan_is_not_hidden(
 ) -> None:
     monkeypatch.setattr(steps, "first_candidates", _fail)
     with pytest.raises(ZeroDivisionError):
-        api.plan(_unsolved(), registry=registry, solver="list")
+        api.plan(block(devices=2, microbatches=2), registry=registry, solver="list")
 
 
 def _die(*_: object) -> Any:
