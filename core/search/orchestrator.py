@@ -39,6 +39,9 @@ FIRST_SHARE_EXACT = 0.1
 LEVELS_SHARE = 0.1
 """Part of the time limit for placing a coarse graph and refining it, where graphs are no chains."""
 
+BOUNDED_FIRST = 5_000
+"""Tasks of a graph up to which bounds come before the first schedules, which can end there."""
+
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
 
@@ -156,19 +159,10 @@ def _start(run: Run, engine: exact.Engine) -> None:
     """Find bounds and the first schedules."""
     share = FIRST_SHARE_EXACT if engine.exact else FIRST_SHARE
     until = run.incumbent.started + share * run.options.time_limit_s
-    if not is_pipeline(run.placer):
-        with run.contained("graph schedules", optional=True):
-            steps.schedule_as_graph(run, until)
-    with run.contained("enumeration", optional=True):
-        enumerate_schedules(run, run.part_of_limit(ENUMERATION_SHARE))
-    if not is_pipeline(run.placer):
-        with run.contained("lines", optional=True):
-            steps.cut_lines(run, until)
-    with run.contained("bounds", optional=True):
-        run.incumbent.add_bounds(first_bounds(run.problem, run.rules))
-    if not is_pipeline(run.placer):
-        with run.contained("levels", optional=True):
-            steps.place_by_levels(run, run.part_of_limit(LEVELS_SHARE))
+    if is_pipeline(run.placer):
+        _bound(run)
+    else:
+        _start_graph(run, until)
     with run.contained("stages on groups of devices", optional=True):
         steps.find_stages_on_groups(run, until)
     with run.contained("first schedules"):
@@ -177,6 +171,28 @@ def _start(run: Run, engine: exact.Engine) -> None:
         # Recipes have as long as the first schedules took, even if the limit is over by then.
         until = max(until, run.part_of_rest(BASELINE_SHARE), 2 * time.monotonic() - begun)
         steps.find_recipes_as_pinned(run, until)
+
+
+def _bound(run: Run) -> None:
+    with run.contained("bounds", optional=True):
+        run.incumbent.add_bounds(first_bounds(run.problem, run.rules))
+
+
+def _start_graph(run: Run, until: float) -> None:
+    """Find bounds, and the first schedules of a graph that is no pipeline."""
+    large = run.problem.task_count > BOUNDED_FIRST
+    if not large:
+        _bound(run)
+    with run.contained("graph schedules", optional=True):
+        steps.schedule_as_graph(run, until)
+    if large:
+        _bound(run)
+    with run.contained("enumeration", optional=True):
+        enumerate_schedules(run, run.part_of_limit(ENUMERATION_SHARE))
+    with run.contained("lines", optional=True):
+        steps.cut_lines(run, until)
+    with run.contained("levels", optional=True):
+        steps.place_by_levels(run, run.part_of_limit(LEVELS_SHARE))
 
 
 def _stand_beside(run: Run, hand_made: Iterable[Baseline] | None, rows: Rows) -> None:

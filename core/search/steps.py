@@ -15,7 +15,7 @@ from parplan.search.assigning.loop import can_assign, search_assignments
 from parplan.search.bounds import machine_bounds
 from parplan.search.coarsening.candidates import can_be_coarsened, candidate_by_levels
 from parplan.search.decisions import Narrowing, can_decide
-from parplan.search.exact import solver_for
+from parplan.search.exact import intervals, solver_for
 from parplan.search.given import given_candidate
 from parplan.search.graphs.from_problem import can_be_placed
 from parplan.search.graphs.schedules import graph_candidates
@@ -50,6 +50,10 @@ SPLIT_BLOCKS = 300
 MOST_IN_LINE = 2_000
 """Blocks of the largest graph that is put in a line and cut."""
 
+STATED_PER_SECOND = 4_000
+"""Intervals of a problem for which an upper model states its rows in a second, about; it is made
+where that leaves half of the time to solve it."""
+
 STAGES_OF_V = 2
 """Stages that each device has in a V."""
 
@@ -62,7 +66,8 @@ def schedule_as_graph(run: Run, until: float) -> None:
     if not can_be_placed(run.placer):
         return
     heuristics = run.registry.heuristics.values()
-    found = graph_candidates(run.placer, run.lists, heuristics, until, run.options.seed)
+    target = run.target() if is_makespan(run.problem) else 0
+    found = graph_candidates(run.placer, run.lists, heuristics, until, run.options.seed, target)
     for name, candidate in found:
         run.take(candidate, name)
 
@@ -218,7 +223,8 @@ def assign_by_model(run: Run, until: float) -> None:
     solver = solver_for(run.registry, run.options)
     if solver is None or run.incumbent.schedule is None or not is_makespan(run.problem):
         return
-    if can_assign(run.rules):
+    seconds = intervals(run.problem, run.rules) / STATED_PER_SECOND
+    if can_assign(run.rules) and seconds <= (until - time.monotonic()) / 2:
         run.incumbent.tell("assignment")
         search_assignments(run.placer, solver, run.options, run.incumbent, until)
 

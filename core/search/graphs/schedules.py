@@ -79,7 +79,7 @@ MOST_EXACT = 3
 
 
 def first_placed(
-    lists: ListSchedules, heuristics: Heuristics, until: float, seed: int
+    lists: ListSchedules, heuristics: Heuristics, until: float, seed: int, target: int = 0
 ) -> list[tuple[str, Placed]]:
     """Return (name, schedule) of the heuristics and of variants of them, the shortest first.
 
@@ -88,6 +88,8 @@ def first_placed(
     until
         On ``time.monotonic``'s clock; nothing begins after it but the first proposal that fits and
         one variant.
+    target
+        A makespan this short ends it (a proven bound, in ticks).
     """
     found: list[tuple[str, Placed]] = []
     proposals = []
@@ -99,12 +101,19 @@ def first_placed(
         if proposal is not None and placed is not None:
             found.append((heuristic.name, placed))
             proposals.append(proposal)
-    found += [(VARIED, placed) for placed in varied(lists, proposals, until, seed)][-1:]
+            if placed.makespan <= target:
+                return [found[-1]]
+    found += [(VARIED, placed) for placed in varied(lists, proposals, until, seed, target)][-1:]
     return sorted(found, key=lambda one: one[1].makespan)
 
 
 def graph_candidates(
-    placer: Placer, lists: ListSchedules, heuristics: Heuristics, until: float, seed: int
+    placer: Placer,
+    lists: ListSchedules,
+    heuristics: Heuristics,
+    until: float,
+    seed: int,
+    target: int = 0,
 ) -> Iterator[tuple[str, Candidate]]:
     """Yield (name, exact schedule) of the first schedules and of what annealing makes of the best.
 
@@ -112,17 +121,19 @@ def graph_candidates(
     ----------
     until
         On ``time.monotonic``'s clock; one at least is made exact, if memory allows any.
+    target
+        A makespan this short ends the search (a proven bound, in ticks).
     """
     now = time.monotonic()
     varied_until = now + VARIED_SHARE * max(until - now, 0.0)
     for tried in _more_careful(placer, lists):
-        first = first_placed(tried, heuristics, varied_until, seed)
+        first = first_placed(tried, heuristics, varied_until, seed, target)
         found = False
         for name, candidate in _first_exact(placer, tried, first, until):
             found = True
             yield name, candidate
         if found:
-            if time.monotonic() < until:
+            if time.monotonic() < until and first[0][1].makespan > target:
                 yield from _annealed_exact(placer, tried, first[0][1], until, seed)
             return
 

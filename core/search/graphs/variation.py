@@ -37,7 +37,7 @@ class _Variant:
 
 
 def varied(
-    lists: ListSchedules, proposals: Sequence[Proposal], until: float, seed: int
+    lists: ListSchedules, proposals: Sequence[Proposal], until: float, seed: int, target: int = 0
 ) -> Iterator[Placed]:
     """Yield better and better schedules, the first one in any case.
 
@@ -47,6 +47,8 @@ def varied(
         Those that leave devices open are varied.
     until
         On ``time.monotonic``'s clock.
+    target
+        Ends at a makespan this short (a proven bound, in ticks).
     """
     chance = np.random.default_rng(seed)
     pool: list[_Variant] = []
@@ -62,7 +64,7 @@ def varied(
             if best < 0 or placed.makespan < best:
                 best = placed.makespan
                 yield placed
-        if time.monotonic() > until:
+        if time.monotonic() > until or 0 <= best <= target:
             return
 
 
