@@ -39,6 +39,9 @@ FIRST_SHARE_EXACT = 0.1
 LEVELS_SHARE = 0.1
 """Part of the time limit for placing a coarse graph and refining it, where graphs are no chains."""
 
+LAST_SHARE_EXACT = 0.3
+"""Part of the time left after which a solver has the whole problem without any schedule."""
+
 BOUNDED_FIRST = 5_000
 """Tasks of a graph up to which bounds come before the first schedules, which can end there."""
 
@@ -167,7 +170,9 @@ def _start(run: Run, engine: exact.Engine) -> None:
         steps.find_stages_on_groups(run, until)
     with run.contained("first schedules"):
         begun = time.monotonic()
-        steps.find_first_schedules(run, until)
+        # A solver finds what fits where placements one by one do not.
+        last = run.part_of_rest(LAST_SHARE_EXACT) if engine.exact else math.inf
+        steps.find_first_schedules(run, until, last)
         # Recipes have as long as the first schedules took, even if the limit is over by then.
         until = max(until, run.part_of_rest(BASELINE_SHARE), 2 * time.monotonic() - begun)
         steps.find_recipes_as_pinned(run, until)

@@ -109,12 +109,14 @@ def cut_lines(run: Run, until: float) -> None:
         run.take(candidate, "lines")
 
 
-def find_first_schedules(run: Run, until: float) -> None:
-    """Find schedules by rules, placement after placement."""
+def find_first_schedules(run: Run, until: float, last: float) -> None:
+    """Find schedules by rules, placement after placement; at ``last`` even if there is none."""
     if run.candidates and len(run.placer.blocks) > SPLIT_BLOCKS:
         return
     decided = run.rules.objectives[0].follows is not None and len(run.rules.objectives) == 1
-    for name, candidate in first_candidates(run.placer, until, run.target() if decided else 0):
+    for name, candidate in first_candidates(
+        run.placer, until, run.target() if decided else 0, last
+    ):
         run.candidates.append(candidate)
         if candidate.figure == min(c.figure for c in run.candidates):
             run.incumbent.offer(Finisher(run.placer).finish(candidate), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -89,7 +90,7 @@ def gang_candidates(placer: Placer, until: float) -> Iterator[tuple[str, Candida
 
 
 def first_candidates(
-    placer: Placer, deadline: float, target: int = 0
+    placer: Placer, deadline: float, target: int = 0, last: float = math.inf
 ) -> Iterator[tuple[str, Candidate]]:
     """Yield the best schedule of each starting placement, until the deadline or the target.
 
@@ -102,6 +103,8 @@ def first_candidates(
         On ``time.monotonic``'s clock; one placement at least is tried, with one rule at least.
     target
         A figure that ends the search, in ticks.
+    last
+        After this instant no placement is begun, even if none has led to a schedule.
     """
     enough = Enough(target, deadline)
     rules = rule_portfolio()
@@ -118,10 +121,10 @@ def first_candidates(
             if candidate.rule in rules:
                 wins[rules.index(candidate.rule)] += 1
             yield name, candidate
-        if enough.is_met(found):
+        if enough.is_met(found) or time.monotonic() > last:
             return
     if found is None:
-        until = max(deadline, time.monotonic() + LAST_RESORT_S)
+        until = min(last, max(deadline, time.monotonic() + LAST_RESORT_S))
         candidate = fitting_anywhere(placer, until)
         if candidate is not None:
             yield "one by one", candidate
