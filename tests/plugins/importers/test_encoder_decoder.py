@@ -15,6 +15,7 @@ from parplan.plan_file import load_plan
 from parplan.plugins.costs.roofline import Roofline
 from parplan.plugins.importers.huggingface import HuggingFace
 from parplan.presets import device_preset
+from tests.plugins.importers.work import flops
 
 TINY = {
     "model_type": "t5",
@@ -36,20 +37,6 @@ SWITCH = {
     "num_sparse_decoder_layers": 2,
 }
 H, Q, F, A, V = 64, 32, 160, 4, 1000
-
-
-@pytest.fixture
-def load(tmp_path):
-    def call(config, **options):
-        path = tmp_path / "tiny.json"
-        path.write_text(json.dumps(config))
-        return HuggingFace().load(path, options)
-
-    return call
-
-
-def flops(graph, kind, module):
-    return sum(o.flops for o in graph.operators if o.kind is kind and o.module.startswith(module))
 
 
 def before(graph, name):
@@ -109,10 +96,10 @@ def test_layers_follow_the_formulas(load, granularity):
         ("encoder.layers.1.", encoder, s * s),
         ("decoder.layers.1.", decoder, t * t + t * s),
     ):
-        assert flops(graph, Kind.FORWARD, path) == dense + square * pairs
-        assert flops(graph, Kind.BACKWARD_INPUT, path) == dense + 2 * square * pairs
-        assert flops(graph, Kind.BACKWARD_WEIGHT, path) == dense
-    assert flops(graph, Kind.FORWARD, "head") == 2 * b * t * H * V
+        assert flops(graph, Kind.FORWARD, module=path) == dense + square * pairs
+        assert flops(graph, Kind.BACKWARD_INPUT, module=path) == dense + 2 * square * pairs
+        assert flops(graph, Kind.BACKWARD_WEIGHT, module=path) == dense
+    assert flops(graph, Kind.FORWARD, module="head") == 2 * b * t * H * V
 
 
 @pytest.mark.parametrize(
@@ -158,7 +145,7 @@ def test_a_plan_of_a_small_t5_is_made_and_checked(tmp_path, monkeypatch, capsys)
 
 def test_a_causal_mask_halves_the_decoder_alone(load):
     def core(graph, path):
-        return flops(graph, Kind.FORWARD, path)
+        return flops(graph, Kind.FORWARD, module=path)
 
     full = load(TINY, sequence=100, granularity="operator")
     half = load(TINY, sequence=100, granularity="operator", causal_half=True)

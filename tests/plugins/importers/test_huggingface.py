@@ -12,6 +12,7 @@ from parplan.graph import Kind, Repeat
 from parplan.plugins.costs.roofline import Roofline
 from parplan.plugins.importers.huggingface import HuggingFace
 from parplan.presets import device_preset
+from tests.plugins.importers.work import flops
 
 LLAMA = {
     "model_type": "llama",
@@ -41,20 +42,6 @@ CONFIGS = [
     "qwen2.5-0.5b",
     "qwen2.5-7b",
 ]
-
-
-@pytest.fixture
-def load(tmp_path):
-    def call(config, **options):
-        path = tmp_path / "tiny.json"
-        path.write_text(json.dumps(config))
-        return HuggingFace().load(path, options)
-
-    return call
-
-
-def flops(graph, *kinds, module=""):
-    return sum(o.flops for o in graph.operators if o.kind in kinds and o.module.startswith(module))
 
 
 def saved(graph, module):

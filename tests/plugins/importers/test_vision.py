@@ -12,6 +12,7 @@ from parplan.graph import Kind
 from parplan.plugins.costs.roofline import Roofline
 from parplan.plugins.importers.huggingface import HuggingFace
 from parplan.presets import device_preset
+from tests.plugins.importers.work import flops
 
 TEXT = {
     "hidden_size": 32,
@@ -62,20 +63,6 @@ QWEN2_VL_7B = {
     },
 }
 PATCHES = 16
-
-
-@pytest.fixture
-def load(tmp_path):
-    def call(config, **options):
-        path = tmp_path / "tiny.json"
-        path.write_text(json.dumps(config))
-        return HuggingFace().load(path, options)
-
-    return call
-
-
-def flops(graph, kind, module):
-    return sum(o.flops for o in graph.operators if o.kind is kind and o.module.startswith(module))
 
 
 def before(graph, name):
@@ -142,22 +129,22 @@ def test_clip_follows_the_formulas(load):
         ("text.layers.1", s, 32, 96),
     ):
         dense, square = 2 * b * tokens * (4 * h * h + 2 * h * f), 4 * tokens**2 * b * h
-        assert flops(graph, Kind.FORWARD, path) == dense + square
-        assert flops(graph, Kind.BACKWARD_INPUT, path) == dense + 2 * square
-        assert flops(graph, Kind.BACKWARD_WEIGHT, path) == dense
+        assert flops(graph, Kind.FORWARD, module=path) == dense + square
+        assert flops(graph, Kind.BACKWARD_INPUT, module=path) == dense + 2 * square
+        assert flops(graph, Kind.BACKWARD_WEIGHT, module=path) == dense
     patches = 2 * b * PATCHES * 3 * 8 * 8 * 64
-    assert flops(graph, Kind.FORWARD, "vision.embedding") == patches
-    assert flops(graph, Kind.BACKWARD_WEIGHT, "vision.embedding") == patches
-    assert flops(graph, Kind.BACKWARD_INPUT, "vision.embedding") == 0
-    assert flops(graph, Kind.FORWARD, "vision.projection") == 2 * b * 64 * 16
-    assert flops(graph, Kind.FORWARD, "loss") == 2 * b * b * 16
-    assert flops(graph, Kind.BACKWARD_INPUT, "loss") == 4 * b * b * 16
+    assert flops(graph, Kind.FORWARD, module="vision.embedding") == patches
+    assert flops(graph, Kind.BACKWARD_WEIGHT, module="vision.embedding") == patches
+    assert flops(graph, Kind.BACKWARD_INPUT, module="vision.embedding") == 0
+    assert flops(graph, Kind.FORWARD, module="vision.projection") == 2 * b * 64 * 16
+    assert flops(graph, Kind.FORWARD, module="loss") == 2 * b * b * 16
+    assert flops(graph, Kind.BACKWARD_INPUT, module="loss") == 4 * b * b * 16
 
 
 def test_the_vision_tower_has_no_causal_mask(load):
     full, half = load(CLIP), load(CLIP, causal_half=True)
-    assert flops(full, Kind.FORWARD, "vision") == flops(half, Kind.FORWARD, "vision")
-    assert flops(full, Kind.FORWARD, "text") > flops(half, Kind.FORWARD, "text")
+    assert flops(full, Kind.FORWARD, module="vision") == flops(half, Kind.FORWARD, module="vision")
+    assert flops(full, Kind.FORWARD, module="text") > flops(half, Kind.FORWARD, module="text")
 
 
 def test_an_image_takes_the_place_of_tokens(load):
@@ -168,7 +155,7 @@ def test_an_image_takes_the_place_of_tokens(load):
     assert tensors["projector.down"] == PATCHES * 32 * 2
     assert tensors["merge"] == s * 32 * 2
     # Features come from behind the last layer but one, and go through two products.
-    assert flops(graph, Kind.FORWARD, "projector") == 2 * PATCHES * (64 * 32 + 32 * 32)
+    assert flops(graph, Kind.FORWARD, module="projector") == 2 * PATCHES * (64 * 32 + 32 * 32)
     assert not any(m.startswith("vision.layers.1") for m in before(graph, "loss:forward"))
     # The table of tokens and the tower stand side by side.
     assert before(graph, "projector:forward") == {"vision.embedding", "vision.layers.0.attention",
@@ -184,9 +171,9 @@ def test_qwen2_vl_has_its_published_parameters_and_joins_neighbouring_patches(lo
     assert tensors["projector.up"] == tokens * 4 * h * 2
     assert tensors["projector.down"] == tokens * 3584 * 2
     assert tensors["embedding"] == (1024 - tokens) * 3584 * 2
-    assert flops(graph, Kind.FORWARD, "vision.embedding") == 2 * patches * 6 * 14 * 14 * h
+    assert flops(graph, Kind.FORWARD, module="vision.embedding") == 2 * patches * 6 * 14 * 14 * h
     layer = 2 * patches * 12 * h * h + 4 * patches**2 * h
-    assert flops(graph, Kind.FORWARD, "vision.layers.7") == layer
+    assert flops(graph, Kind.FORWARD, module="vision.layers.7") == layer
 
 
 @pytest.mark.parametrize("config", [CLIP, LLAVA], ids=["clip", "llava"])
