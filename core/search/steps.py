@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ from parplan.search.improving.team import improved_by_team
 from parplan.search.neighbourhoods.search import ELITE, can_redo_parts, search_neighbourhoods
 from parplan.search.objective_bounds import is_makespan
 from parplan.search.partitioning.candidates import candidates_of_lines
+from parplan.search.placing.economy import economies
 from parplan.search.placing.evaluation import Candidate, Finisher, Prepared, prepare
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
@@ -135,7 +137,7 @@ def find_recipes_as_pinned(run: Run, until: float) -> None:
     recipes = recipes_of(run.registry)
     made = [
         found
-        for prepared in _with_stages_apart(run.placer, run.candidates[0].prepared)
+        for prepared in _as_pinned(run, until)
         for found in recipe_candidates(run.placer, prepared, recipes, until)
     ]
     for name, candidate in sorted(made, key=lambda found: found[1].figure):
@@ -143,6 +145,21 @@ def find_recipes_as_pinned(run: Run, until: float) -> None:
             return
         # A recipe's calls may hand on late; finished, they are shorter than their figure.
         run.take(candidate, f"{name} as pinned")
+
+
+def _as_pinned(run: Run, until: float) -> Iterator[Prepared]:
+    """Yield the only placement in the ways of its first schedule, then in others until an instant.
+
+    Ways in which rules end earlier need not be those in which recipes do.
+    """
+    placer, first = run.placer, run.candidates[0].prepared
+    yield from _with_stages_apart(placer, first)
+    for ways in economies(placer, first.placement):
+        if time.monotonic() > until:
+            return
+        if ways != first.ways:
+            with contextlib.suppress(InfeasibleError):
+                yield from _with_stages_apart(placer, prepare(placer, first.placement, ways))
 
 
 def _with_stages_apart(placer: Placer, prepared: Prepared) -> Iterator[Prepared]:

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import main
-from benchmarks.contradicting import Truth, compare, in_this_process
+from benchmarks.contradicting import LIMIT_S, Truth, compare, in_this_process
 from benchmarks.small_problems import TINY, draw_problem
 from parplan.declarations import Apart
 from parplan.registry import Registry
+from tests.compiling import once_compiled
 from tests.differential.solving import with_declared
 from tests.examples import chain
 
@@ -20,7 +21,8 @@ from tests.examples import chain
 @pytest.mark.slow
 def test_nothing_contradicts_full_enumeration() -> None:
     """The command judges 10,000 problems unless told otherwise; here a few."""
-    result = CliRunner().invoke(main, ["contradict", "--cases", "6", "--seed", "3"])
+    command = ["contradict", "--cases", "6", "--seed", "3"]
+    result = once_compiled(lambda: CliRunner().invoke(main, command), limit_s=10.0)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])
     assert found["contradictions"] == []
@@ -43,7 +45,8 @@ def test_a_claim_that_is_wrong_is_told(registry: Registry, truth: float | None, 
     problem = chain(2, devices=2, size=3)
     rules = with_declared(problem, registry, [Apart(("o0", "o1"))])
     here = in_this_process(registry)
-    found = compare(problem, rules, here, "highs", Truth(truth, "somebody"))
+    claim = Truth(truth, "somebody")
+    found = once_compiled(lambda: compare(problem, rules, here, "highs", claim), LIMIT_S)
     assert found.proven
     assert told in found.contradiction
     assert bool(told) == bool(found.contradiction)
