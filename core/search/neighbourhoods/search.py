@@ -9,11 +9,11 @@ from random import Random
 from attrs import define, field, frozen
 
 from parplan.contracts import Freedom, Neighbourhood, SolveOptions, Solver, Termination
-from parplan.errors import InfeasibleError, ParplanError, PluginError
+from parplan.errors import InfeasibleError
 from parplan.model.granule import granule, model_tick
 from parplan.options import SearchOptions
 from parplan.registry import Registered
-from parplan.rules import Rules
+from parplan.rules import Rules, guarded
 from parplan.schedule import Schedule
 from parplan.search.incumbent import Incumbent
 from parplan.search.neighbourhoods.choosing import Bandit
@@ -114,15 +114,10 @@ class _Loop:
     def _free(self, name: str) -> Freedom | None:
         """Ask a neighbourhood; whatever it raises names it."""
         entry, size = self.neighbourhoods[name], round(self.sizes[name])
-        try:
-            return entry.value.free(tuple(self.elite), self.rules, size, self.random)
-        except ParplanError:
-            raise
-        except Exception as error:
-            message = f"raised {type(error).__name__}: {error}"
-            raise PluginError(
-                message, plugin=name, hook="free", distribution=entry.distribution or None
-            ) from error
+        shown = tuple(self.elite)
+        return guarded(
+            entry, "free", lambda: entry.value.free(shown, self.rules, size, self.random)
+        )
 
     def _solve(self, name: str, freedom: Freedom, seconds: float) -> _Trial | None:
         """Solve what is freed again, and offer the schedule."""
