@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from parplan.api import compare as compare
     from parplan.api import describe as describe
     from parplan.api import explain as explain
+    from parplan.api import export_plan as export_plan
     from parplan.api import import_model as import_model
     from parplan.api import load_registry as load_registry
     from parplan.api import plan as plan
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 # No module may have the name of a public function: importing the module would hide it.
 _PLACES = {
     "api": (
-        "check compare describe explain import_model load_registry plan show simulate "
+        "check compare describe explain export_plan import_model load_registry plan show simulate "
         "write_comparison write_report write_trace"
     ),
     "assembly": "assemble_problem",

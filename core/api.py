@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
-from parplan.contracts import Objective, Report, Violation
+from parplan.contracts import Exported, Objective, Report, Violation
 from parplan.errors import InputError, ParplanError
 from parplan.graph import Graph
 from parplan.options import SearchOptions
@@ -348,6 +348,45 @@ def import_model(
     importer: Any = entry.value
     graph: Graph = guarded(entry, "load", lambda: importer.load(Path(path), dict(options or {})))
     return graph
+
+
+def export_plan(
+    plan: Plan | str | Path,
+    kind: str,
+    directory: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+) -> Exported:
+    """Write a plan or plan file in the form of another tool, and return what was written.
+
+    Parameters
+    ----------
+    kind
+        Name of an exporter.
+    directory
+        Made if it is not there; its parent must be.
+
+    Raises
+    ------
+    InputError
+        If the plan breaks its rules, or the other tool cannot express it.
+    """
+    from parplan.figures import require_whole
+    from parplan.files import make_folder
+    from parplan.plan_file import load_plan
+
+    known = load_registry(plugins) if registry is None else registry
+    entry = known.get("exporters", kind)
+    given = plan if isinstance(plan, Plan) else load_plan(Path(plan))
+    require_whole(given)
+    folder = make_folder(Path(directory))
+    exporter: Any = entry.value
+    done: Exported = guarded(
+        entry, "export", lambda: exporter.export(given, folder, dict(options or {}))
+    )
+    return done
 
 
 def unit_of(plan: Plan, registry: Registry | None = None) -> str:

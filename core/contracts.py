@@ -312,14 +312,37 @@ class Importer(ABC):
         raise InputError(f"kind '{self.name}' needs 'file', the path of the model", key="model")
 
 
+@frozen
+class Exported:
+    """What an exporter wrote.
+
+    Attributes
+    ----------
+    notes
+        What the reader of the files should know, a sentence each: fallbacks and what they cost.
+    figures
+        The same as numbers, for ``parplan export --json``.
+    """
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    figures: Mapping[str, Any] = field(factory=dict)
+
+
 class Exporter(ABC):
     """Writes a plan in the form of another tool."""
 
     name: ClassVar[str]
 
     @abstractmethod
-    def export(self, plan: Plan, directory: Path) -> Sequence[Path]:
-        """Write files into ``directory``, re-read and check them, and return their paths."""
+    def export(self, plan: Plan, directory: Path, options: Mapping[str, Any]) -> Exported:
+        """Write files into ``directory``, which exists; re-read and check them.
+
+        Raises
+        ------
+        InputError
+            Naming what of the plan the other tool cannot express, and what to do.
+        """
 
 
 class CostModel(ABC):

@@ -71,6 +71,21 @@ def write_bytes(path: Path, content: bytes) -> None:
                 os.unlink(temporary)
 
 
+def make_folder(path: Path) -> Path:
+    """Return a folder, made if it is not there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made: its parent is not there, or a file has its name.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be made: {_reason(error)}", file=str(path)) from None
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text; see ``write_bytes``."""
     write_bytes(path, text.encode("utf-8"))

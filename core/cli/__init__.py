@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "parplan.cli.viewing:check_command",
     "explain": "parplan.cli.explaining:explain_command",
     "simulate": "parplan.cli.simulating:simulate_command",
+    "export": "parplan.cli.exporting:export_command",
     "costs": "parplan.cli.inputs:costs_command",
     "import": "parplan.cli.inputs:import_command",
     "solvers": "parplan.cli.listing:solvers_command",

@@ -60,6 +60,19 @@ def load_registry(settings: Settings) -> Registry:
     return registry
 
 
+def named_options(given: tuple[str, ...]) -> dict[str, Any]:
+    """Return options written as NAME=VALUE, values read as in a spec file."""
+    from parplan.spec_file import parse_document
+
+    found = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if not name or not value.strip():
+            raise InputError(f"'{text}' is no option; write NAME=VALUE", key="--set")
+        found[name] = parse_document(value, f"--set {name}").data
+    return found
+
+
 def check_folder(path: Path | None) -> None:
     """Raise InputError if no file of that name can be written: before a search, not after it."""
     if path is not None and not path.parent.is_dir():

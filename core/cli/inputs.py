@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
+from parplan.cli.common import (
+    Settings,
+    colour_wanted,
+    load_registry,
+    named_options,
+    plugin_option,
+)
 from parplan.cli.output import emit
 from parplan.errors import InputError
 from parplan.new_plugin import KINDS
@@ -79,24 +85,12 @@ def import_command(
     from parplan import api
     from parplan.plan_file import graph_text, save_graph
 
-    graph = api.import_model(kind, file, _options(options), registry=load_registry(settings))
+    graph = api.import_model(kind, file, named_options(options), registry=load_registry(settings))
     if output is None:
         emit(graph_text(graph))
         return
     save_graph(graph, output)
     emit(f"{output}: {len(graph.operators)} operators, {len(graph.tensors)} tensors")
-
-
-def _options(given: tuple[str, ...]) -> dict[str, Any]:
-    from parplan.spec_file import parse_document
-
-    found = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        if not name or not value.strip():
-            raise InputError(f"'{text}' is no option; write NAME=VALUE", key="--set")
-        found[name] = parse_document(value, f"--set {name}").data
-    return found
 
 
 @click.command("schema")
