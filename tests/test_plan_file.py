@@ -241,7 +241,7 @@ def test_truncated_plan_is_refused(saved: Path, part: float) -> None:
 
 
 def test_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parplan.plan_file.SIZE_LIMIT", 1000)
+    monkeypatch.setattr("parplan.json_file.SIZE_LIMIT", 1000)
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(b" " * 10**6))
     with pytest.raises(InputError, match="larger than the 1,000 bytes"):
         load_plan(tmp_path / "a.json.gz")
