@@ -40,8 +40,6 @@ class Outcome:
         What the value is to be compared with.
     registry
         What the plan was made with, and is checked with.
-    compile_seconds
-        Part of the time that went into compiling code.
     details
         Further figures, as they are.
     """
@@ -53,7 +51,6 @@ class Outcome:
     reference: float | None = None
     reference_source: str | None = None
     solver: str | None = None
-    compile_seconds: float = 0.0
     details: Mapping[str, Any] = field(factory=dict)
 
 

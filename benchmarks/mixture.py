@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.cases import Case, Context, Outcome
+from parplan import clock
 from parplan.api import compare, load_registry, prepare
 from parplan.checking import check_schedule
 from parplan.comparison import Comparison
@@ -173,7 +173,7 @@ def cases(_: Path | None = None) -> tuple[Case, ...]:
 def mixture_case(name: str, setup: Setup, context: Context) -> Outcome:
     """Compare the plan found with the hand-made schedules; the reference is the best of them."""
     registry = load_registry()
-    until = time.monotonic() + context.time_limit_s
+    until = clock.now() + context.time_limit_s
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / f"{name}.json"
         model.write_text(json.dumps(setup.config()), encoding="utf-8")
@@ -184,7 +184,7 @@ def mixture_case(name: str, setup: Setup, context: Context) -> Outcome:
             dualpipe = best_dualpipe(setup, model, registry, MEMORY_SHARE * context.time_limit_s)
             memory = dualpipe["peak_bytes"]
             rows.append(dualpipe | {"note": "its peak is the memory of every device"})
-        left = max(until - time.monotonic(), LEAST_SHARE * context.time_limit_s)
+        left = max(until - clock.now(), LEAST_SHARE * context.time_limit_s)
         found = planned(memory, HAND_MADE, left)
     rows = [*table(found), *rows]
     made = [row for row in rows if row["split"] and "makespan_s" in row]
@@ -239,7 +239,7 @@ def dualpipes(source: str, registry: Registry, time_limit_s: float) -> list[dict
     """Return a row for each DualPipe that is made of a spec and keeps its rules."""
     ready = prepare(parse_spec(source), registry=registry)
     placer = Placer(ready.problem, ready.rules, find_blocks(ready.problem, ready.rules))
-    recipes, deadline = recipes_of(registry, ("dualpipe",)), time.monotonic() + time_limit_s
+    recipes, deadline = recipes_of(registry, ("dualpipe",)), clock.now() + time_limit_s
     rows = []
     for one in baselines(placer, recipes, deadline, ready.options.seed):
         schedule = one.expand()

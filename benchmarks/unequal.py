@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.cases import Case, Context, Outcome, beside_hand_made
+from parplan import clock
 from parplan.registry import Registry
 from parplan.spec import Spec
 
@@ -208,7 +208,7 @@ def hand_made(source: Spec | Path, registry: Registry, seconds: float) -> list[d
     ready = prepare(source, registry=registry)
     placer = Placer(ready.problem, ready.rules, find_blocks(ready.problem, ready.rules))
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    deadline = time.monotonic() + seconds
+    deadline = clock.now() + seconds
     for one in baselines(placer, recipes_of(registry), deadline, ready.options.seed):
         schedule = one.expand()
         if schedule is not None and one.placer is not None:

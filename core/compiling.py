@@ -1,18 +1,27 @@
 """Compiled kernels: by numba at their first call, and kept on disk for later processes.
 
 The code is kept beside the package, or where that is read-only in the user's cache folder, or
-wherever ``NUMBA_CACHE_DIR`` says.
+wherever ``NUMBA_CACHE_DIR`` says. The clock of time limits stands still meanwhile.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numba
+from attrs import frozen
+from numba.core import event
+
+from parplan.clock import CLOCK
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+COMPILING = "numba:compile"
+"""The event of compiling one function for one choice of types."""
 
 
 def compiled(function: F) -> F:
@@ -30,3 +39,29 @@ def compiled(function: F) -> F:
             stacklevel=1,  # here, so that it is told once, not for each function
         )
         return cast("F", numba.njit(function))
+
+
+@contextmanager
+def compiling_told(tell: Callable[[], None]) -> Iterator[None]:
+    """Call a function when something is compiled for the first time within the block."""
+    with event.install_listener(COMPILING, _Calls(functools.cache(tell), lambda: None)):
+        yield
+
+
+@frozen(eq=False)
+class _Calls(event.Listener):  # type: ignore[misc]  # numba has no types
+    """Calls one function when compiling begins and another one when it ends."""
+
+    begun: Callable[[], None]
+    ended: Callable[[], None]
+
+    def on_start(self, event: object) -> None:
+        """Take note that a function is compiled; others that it calls may be so within."""
+        self.begun()
+
+    def on_end(self, event: object) -> None:
+        """Take note that it has been."""
+        self.ended()
+
+
+event.register(COMPILING, _Calls(CLOCK.stop, CLOCK.go_on))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from parplan import clock
 from parplan.contracts import Progress, Report
 from parplan.text import percent_text, plain, value_text
 
@@ -89,11 +89,11 @@ def _live(console: Console, time_limit_s: float, unit: str) -> Iterator[Report]:
     from rich.live import Live
     from rich.text import Text
 
-    began = time.monotonic()
+    began = clock.now()
     latest = [Progress("starting", 0.0)]
 
     def line() -> Text:
-        left = max(0.0, time_limit_s - (time.monotonic() - began))
+        left = max(0.0, time_limit_s - (clock.now() - began))
         shown = f"{progress_text(latest[0], unit)}   {left:.0f} s left"
         return Text(shown, no_wrap=True, overflow="ellipsis")
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from numba.core.caching import CacheImpl
 
-from parplan.compiling import compiled
+from parplan import clock
+from parplan.clock import CLOCK
+from parplan.compiling import compiled, compiling_told
 
 KERNEL = """
 from parplan.compiling import compiled
@@ -50,3 +53,24 @@ def test_where_nothing_can_be_written_it_runs_all_the_same(monkeypatch: pytest.M
     with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR"):
         made = compiled(triple)
     assert made(14) == 42
+
+
+def test_compiling_takes_no_time_on_the_clock_and_is_told_once() -> None:
+    def inner(x: int) -> int:
+        return x + 1
+
+    called = compiled(inner)
+
+    def outer(x: int) -> int:
+        return called(x) + 1
+
+    told, calls = [], compiled(outer)
+    before, stopped = clock.now(), CLOCK.stopped_s
+    began = time.monotonic()
+    with compiling_told(lambda: told.append("compiling")):
+        assert calls(1) == 3
+        assert calls(1) == 3
+    seconds, out = time.monotonic() - began, CLOCK.stopped_s - stopped
+    assert told == ["compiling"]
+    assert 0 < out <= seconds  # inner within outer, so that their sum could be more
+    assert clock.now() - before <= time.monotonic() - began - out + 1e-6

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import attrs
 
+from parplan import clock
 from parplan.checking import check_schedule
 from parplan.comparison import Comparison, Entry
 from parplan.contracts import PlacementHeuristic, Progress, Report, Strategy
@@ -175,7 +175,7 @@ def _planned(
     report: Report | None,
 ) -> tuple[Plan, list[Entry]]:
     """Return the plan found for a problem from its hand-made schedules, and those."""
-    started = time.monotonic()
+    started = clock.now()
     names = (*(recipe.name for recipe in recipes), *(one.name for one in heuristics))
     rows = {(name, ""): Baseline(name, "", 1, None, INTERRUPTED) for name in names}
     made: Iterable[Baseline]
@@ -187,7 +187,7 @@ def _planned(
     except KeyboardInterrupt:
         made, left = _interrupted(rows.values()), AFTER_INTERRUPT_S
     else:
-        made, left = rows.values(), started + options.time_limit_s - time.monotonic()
+        made, left = rows.values(), started + options.time_limit_s - clock.now()
         left = max(left, LEAST_SHARE * options.time_limit_s)
     limited = attrs.evolve(options, time_limit_s=left)
     plan = search(placer.problem, placer.rules, registry, limited, report, made)
@@ -211,7 +211,7 @@ def _hand_made(
     report: Report | None,
 ) -> Iterator[Baseline]:
     """Yield the rows of heuristics, and of recipes as ``baselines`` does, and report each."""
-    started = time.monotonic()
+    started = clock.now()
     reason = no_pipeline(placer.problem)
     made: Iterable[Baseline] = baselines(placer, recipes, until, seed)
     if reason:
@@ -219,7 +219,7 @@ def _hand_made(
     for one in chain(_placed_by(placer, heuristics, until), made):
         yield one
         if report is not None:
-            report(Progress(f"{title(one)} {one.split}".rstrip(), time.monotonic() - started))
+            report(Progress(f"{title(one)} {one.split}".rstrip(), clock.now() - started))
 
 
 def _placed_by(
@@ -235,7 +235,7 @@ def _placed_by(
     lists = ListSchedules(make_task_graph(placer))
     for number, heuristic in enumerate(heuristics):
         small = placer.problem.task_count <= FEW_TASKS
-        if number and not small and time.monotonic() > until:
+        if number and not small and clock.now() > until:
             yield Baseline(heuristic.name, "", 1, None, NO_TIME)
             continue
         proposal = proposed(lists, heuristic)

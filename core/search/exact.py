@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import frozen
 
+from parplan import clock
 from parplan.contracts import (
     Answer,
     Capability,
@@ -175,7 +175,7 @@ def solve(
     reason: BaseException | None = None
     failed: SolverError | None = None
     for solver in _backends(engine, registry):
-        until = deadline if claim is None else min(deadline, time.monotonic() + SECOND_OPINION_S)
+        until = deadline if claim is None else min(deadline, clock.now() + SECOND_OPINION_S)
         try:
             _solve_by(solver, rules, options, incumbent, until)
         except _NoPlanError as error:
@@ -215,7 +215,7 @@ def _solve_by(
     for level in range(len(rules.objectives)):
         if level == 0 and incumbent.gap <= options.gap:
             continue  # already proven; later objectives are not
-        left = deadline - time.monotonic()
+        left = deadline - clock.now()
         if left <= 0:
             return
         stage = _Stage(rules, solver, level, incumbent)
@@ -242,7 +242,7 @@ class _Stage:
 
     def run(self, options: SearchOptions) -> Answer:
         """Return the solver's answer, after the incumbent and the bounds have heard of it."""
-        begun = time.monotonic()
+        begun = clock.now()
         share = 1.0 if self.lossless else UPPER_SHARE
         try:
             model = self._build(Rounding.UP)
@@ -256,7 +256,7 @@ class _Stage:
             start = model.warm_start(self.incumbent.schedule)
         answer = self._solve(model, options, options.time_limit_s * share, start)
         self._judge(answer, model)
-        left = options.time_limit_s - (time.monotonic() - begun)
+        left = options.time_limit_s - (clock.now() - begun)
         if not self.lossless and self.level == 0 and left > 0:
             self._bound_from_below(options, left)
         return answer

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
+from parplan import clock
 from parplan.checking import check_schedule
 from parplan.contracts import Objective, Progress, Report, Violation
 from parplan.errors import ParplanError, PluginError
@@ -44,13 +44,19 @@ class Incumbent:
         self.failures: list[tuple[str, str]] = []
         self.accounts: dict[str, Any] = {}
         self.bounds: list[Bound] = []
-        self.started = time.monotonic()
+        self.started = clock.now()
+        self._compiled_before = clock.CLOCK.stopped_s
         self._report = report
 
     @property
     def seconds(self) -> float:
-        """Seconds since the search began."""
-        return time.monotonic() - self.started
+        """Seconds since the search began, without those of compiling."""
+        return clock.now() - self.started
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds in which this process compiled kernels since the search began."""
+        return clock.CLOCK.stopped_s - self._compiled_before
 
     def offer(self, schedule: Schedule, found_by: str) -> bool:
         """Take a schedule if it is better and passes the check; return whether it was taken."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from parplan import clock
+from parplan.compiling import compiling_told
 from parplan.contracts import Report
 from parplan.errors import InfeasibleError, LimitError
 from parplan.options import SearchOptions
@@ -92,6 +93,9 @@ FIRST_DECISION_SHARE = 0.2
 DECISION_SHARE = 0.5
 """Part of the time left after or before which makespans are decided, where they can be."""
 
+COMPILING = "kernels, once on an installation; the time limit does not count it"
+"""What is told when a search has to compile."""
+
 
 def search(
     problem: Problem,
@@ -131,22 +135,23 @@ def search(
     rows: Rows = {}
     interrupted = False
     try:
-        refute(problem, rules)
-        placer = Placer(problem, rules, find_blocks(problem, rules))
-        run = Run(placer, registry, options, incumbent, deadline)
-        if given is not None:
-            steps.start_from(run, given)
-        loading = rules.objectives[0].loading()
-        if loading is not None:
-            divide(run, loading)
-        else:
-            _start(run, engine)
-            _stand_beside(run, hand_made, rows)
-            _narrow(run)
-            if engine.exact:
-                _solve(run, engine)
+        with compiling_told(lambda: incumbent.tell("compiling", COMPILING)):
+            refute(problem, rules)
+            placer = Placer(problem, rules, find_blocks(problem, rules))
+            run = Run(placer, registry, options, incumbent, deadline)
+            if given is not None:
+                steps.start_from(run, given)
+            loading = rules.objectives[0].loading()
+            if loading is not None:
+                divide(run, loading)
             else:
-                _improve(run)
+                _start(run, engine)
+                _stand_beside(run, hand_made, rows)
+                _narrow(run)
+                if engine.exact:
+                    _solve(run, engine)
+                else:
+                    _improve(run)
     except InfeasibleError as error:
         raise why_infeasible(error, rules, registry, options, deadline) from error
     except KeyboardInterrupt:
@@ -169,12 +174,12 @@ def _start(run: Run, engine: exact.Engine) -> None:
     with run.contained("stages on groups of devices", optional=True):
         steps.find_stages_on_groups(run, until)
     with run.contained("first schedules"):
-        begun = time.monotonic()
+        begun = clock.now()
         # A solver finds what fits where placements one by one do not.
         last = run.part_of_rest(LAST_SHARE_EXACT) if engine.exact else math.inf
         steps.find_first_schedules(run, until, last)
         # Recipes have as long as the first schedules took, even if the limit is over by then.
-        until = max(until, run.part_of_rest(BASELINE_SHARE), 2 * time.monotonic() - begun)
+        until = max(until, run.part_of_rest(BASELINE_SHARE), 2 * clock.now() - begun)
         steps.find_recipes_as_pinned(run, until)
 
 
@@ -208,7 +213,7 @@ def _stand_beside(run: Run, hand_made: Iterable[Baseline] | None, rows: Rows) ->
         if hand_made is None:
             until = run.part_of_limit(BASELINE_SHARE if run.is_open else BASELINE_SHARE_MET)
             done = run.placer.is_fixed and not run.is_open
-            if done and until - time.monotonic() < LEAST_BASELINE_S:
+            if done and until - clock.now() < LEAST_BASELINE_S:
                 return
             made = baselines(run.placer, recipes_of(run.registry), until, run.options.seed)
             steps.stand_beside(run, made, run.deadline, rows)
@@ -238,7 +243,7 @@ def _solve(run: Run, engine: exact.Engine) -> None:
     if run.candidates and run.is_open and ordered:
         size = max(len(c.prepared.network) for c in run.candidates)
         seconds = (size / SECOND_OF_SEQUENCES) ** 2
-        until = min(run.part_of_limit(SEQUENCE_SHARE), time.monotonic() + seconds)
+        until = min(run.part_of_limit(SEQUENCE_SHARE), clock.now() + seconds)
         with run.contained("sequence search"):
             steps.search_sequences(run, until)
         with run.contained("decided makespans"):

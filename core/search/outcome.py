@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import parplan
+from parplan import clock
 from parplan.declarations import Resource
 from parplan.errors import InfeasibleError
 from parplan.options import SearchOptions
@@ -64,6 +64,7 @@ def make_plan(
             "interrupted": interrupted,
             "engine": engine.description,
             "seconds": incumbent.seconds,
+            "compile_seconds": incumbent.compile_seconds,
             "options": {
                 "solver": options.solver,
                 "time_limit_s": options.time_limit_s,
@@ -96,12 +97,12 @@ def why_infeasible(
 
     Ctrl-C ends it, and leaves the proof as it is.
     """
-    left = deadline - time.monotonic()
+    left = deadline - clock.now()
     possibility = Possibility(
         exact.solver_for(registry, options),
         options.workers,
         exact.intervals(rules.problem, only(rules, ())) <= exact.MOST_INTERVALS,
-        time.monotonic() + min(max(left, LEAST_EXPLAINING_S), MOST_EXPLAINING_S),
+        clock.now() + min(max(left, LEAST_EXPLAINING_S), MOST_EXPLAINING_S),
     )
     try:
         return explained(error, rules, registry, possibility)
@@ -124,7 +125,7 @@ def why_no_plan(
     refused = "".join(f"; {r['message']}" for r in incumbent.rejections()[:1])
     if interrupted:
         return f"Ctrl-C came before any plan was found{refused}"
-    if engine.exact or time.monotonic() > deadline:
+    if engine.exact or clock.now() > deadline:
         limit = deadline - incumbent.started
         return (
             f"the limit of {limit:g} s came before any plan was found{refused}; give more time "
@@ -155,7 +156,7 @@ def _spare(rules: Rules) -> str:
     ]
     if not positions:
         return ""
-    lists = Possibility(None, 1, False, time.monotonic() + LEAST_EXPLAINING_S)
+    lists = Possibility(None, 1, False, clock.now() + LEAST_EXPLAINING_S)
     extra = least_extra(rules, positions, lists)
     if extra is None:
         return ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import cached_property
 
 from attrs import field, frozen
 
+from parplan import clock
 from parplan.errors import InputError, ParplanError, PluginError
 from parplan.options import SearchOptions
 from parplan.problem import Problem
@@ -30,7 +30,7 @@ class Run:
     Attributes
     ----------
     deadline
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     candidates
         What was found so far, in the order it was found.
     """
@@ -59,11 +59,11 @@ class Run:
 
     def part_of_limit(self, part: float) -> float:
         """Return the instant at which a part of the whole limit will be over, counted from now."""
-        return min(self.deadline, time.monotonic() + part * self.options.time_limit_s)
+        return min(self.deadline, clock.now() + part * self.options.time_limit_s)
 
     def part_of_rest(self, part: float) -> float:
         """Return the instant at which a part of the time that is left will be over."""
-        now = time.monotonic()
+        now = clock.now()
         return now + part * max(self.deadline - now, 0.0)
 
     def target(self) -> int:

@@ -7,9 +7,9 @@ is one.
 from __future__ import annotations
 
 import math
-import time
 from concurrent.futures import Executor
 
+from parplan import clock
 from parplan.contracts import Answer, Capability, SolveOptions, Solver, Termination
 from parplan.errors import SolverError
 from parplan.model.clock import Clock, Rounding
@@ -55,7 +55,7 @@ def divide(run: Run, loading: Loading) -> None:
             until = run.deadline
             if proving:
                 seconds = instance.allowed.size / CHOICES_PER_SECOND
-                until = min(run.part_of_rest(PARTITION_SHARE), time.monotonic() + seconds)
+                until = min(run.part_of_rest(PARTITION_SHARE), clock.now() + seconds)
             _search_partitions(run, instance, until)
     if run.incumbent.schedule is None:
         with run.contained("first schedules"):
@@ -113,7 +113,7 @@ def _solve(run: Run, loading: Loading, solver: Solver) -> None:
             start = model.warm_start(incumbent.schedule)
     incumbent.tell(solver.name)
     limits = SolveOptions(
-        max(run.deadline - time.monotonic(), 0.05),
+        max(run.deadline - clock.now(), 0.05),
         run.options.gap,
         run.options.workers,
         run.options.seed,

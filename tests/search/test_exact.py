@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
 import pytest
 
+from parplan import clock
 from parplan.contracts import (
     Answer,
     Availability,
@@ -68,7 +68,7 @@ def test_a_solver_is_told_bound_incumbent_and_form(registry: Registry) -> None:
         solver="listener", mip_form=MipForm.RANK_BASED, mip_products=MipProducts.RLT
     )
     engine = choose(problem, rules, registry, options)
-    solve(rules, registry, options, engine, incumbent, time.monotonic() + 60.0)
+    solve(rules, registry, options, engine, incumbent, clock.now() + 60.0)
     assert listener.makespans[0] == (4, schedule.makespan)
     assert listener.options[0].form is MipForm.RANK_BASED
     assert listener.options[0].products is MipProducts.RLT

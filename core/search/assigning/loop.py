@@ -11,13 +11,13 @@ that it is no better.
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from parplan import clock
 from parplan.contracts import Answer, SolveOptions, Solver, Termination
 from parplan.errors import InfeasibleError, SolverError
 from parplan.model.clock import Clock, Rounding
@@ -70,7 +70,7 @@ def search_assignments(
 
     Bounds and schedules go to the incumbent, which must have a schedule; the first objective must
     be the makespan. The loop ends when the gap is closed, the upper model offers nothing more, or
-    at ``until`` (on ``time.monotonic``'s clock).
+    at ``until`` (on ``parplan.clock``).
 
     Raises
     ------
@@ -78,7 +78,7 @@ def search_assignments(
         If the solver fails or cannot take the upper model.
     """
     loop = _Loop(placer, solver, options, incumbent, until)
-    while incumbent.gap > options.gap and time.monotonic() < until:
+    while incumbent.gap > options.gap and clock.now() < until:
         if not loop.step():
             return
 
@@ -124,7 +124,7 @@ class _Loop:
         return Timer(self.rules, self.solver, granule(self.rules), self.incumbent.note)
 
     def limits(self, seconds: float) -> SolveOptions:
-        left = max(self.until - time.monotonic(), 0.05)
+        left = max(self.until - clock.now(), 0.05)
         return SolveOptions(
             min(seconds, left), self.options.gap, self.options.workers, self.options.seed
         )
@@ -180,9 +180,9 @@ class _Loop:
         if self.placer.problem.task_count > MOST_TIMED:
             return times == 1 and proven > anyway
         seconds = TIMING_S * 2 ** (times - 1)
-        begun = time.monotonic()
+        begun = clock.now()
         timed = self.timer.time(assignment, self.best, self.limits(seconds))
-        took = time.monotonic() - begun
+        took = clock.now() - begun
         if timed.schedule is not None:
             self.incumbent.offer(timed.schedule, f"assignment by {self.solver.name}")
         if timed.least >= self.best:
@@ -232,7 +232,7 @@ class _Loop:
         limits = self.limits(2 * seconds)
 
         def proves(part: Assignment) -> bool:
-            if time.monotonic() > self.until:
+            if clock.now() > self.until:
                 return False
             timed = self.timer.time(part, self.best, limits)
             if timed.schedule is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
+from parplan import clock
 from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
@@ -46,14 +46,14 @@ def machine_bounds(
     target
         The makespan of the best schedule known, in seconds; the bounds end there.
     deadline
-        Instant of ``time.monotonic()`` at which to end.
+        Instant of ``parplan.clock`` at which to end.
     """
     streams = find_streams(Sure(find_windows(compile_instance(problem, rules, assignment))))
     if streams is None:
         return
 
     def spend(_: int) -> None:
-        if time.monotonic() > deadline:
+        if clock.now() > deadline:
             raise EffortSpentError
 
     floor = max(round(known / problem.tick_s), 1)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.plans import Bound
 from parplan.problem import Problem
 from parplan.rules import Rules
@@ -61,7 +61,7 @@ def decide_makespan(
     assignment
         As in ``bounds_for_assignment``; the bound then has the scope ``"assignment"``.
     deadline
-        Instant of ``time.monotonic()`` at which to end.
+        Instant of ``parplan.clock`` at which to end.
     workers
         Threads of CP-SAT.
     """
@@ -71,7 +71,7 @@ def decide_makespan(
         return Verdict()
 
     def spend(_: int) -> None:
-        if time.monotonic() > deadline:
+        if clock.now() > deadline:
             raise EffortSpentError
 
     unit = grain(streams)
@@ -101,11 +101,11 @@ def _by_orders(streams: Streams, windows: Windows, deadline: float) -> Decision 
     """Branch on orders for a part of the time, if those of all machines can be listed."""
     if len(windows.states) < len(streams.machines):
         return None
-    now = time.monotonic()
+    now = clock.now()
     until = now + ORDERS_SHARE * (deadline - now)
 
     def spend(_: int) -> None:
-        if time.monotonic() > until:
+        if clock.now() > until:
             raise EffortSpentError
 
     try:
@@ -119,7 +119,7 @@ def _by_solver(
 ) -> Decision | None:
     """Let CP-SAT decide in the time that is left, if it is installed."""
     try:
-        return decide(streams, windows, deadline - time.monotonic(), workers)
+        return decide(streams, windows, deadline - clock.now(), workers)
     except ImportError:
         return None
 

@@ -6,13 +6,13 @@ cuts as the measure.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.search.coarsening.merging import Coarsened, invert_all
 from parplan.search.coarsening.task_graphs import graph_of_parts
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
@@ -104,7 +104,7 @@ def _at_level(
     seed: int,
 ) -> Placed | None:
     """Refine a placement of the parts that these coarsenings leave."""
-    now = time.monotonic()
+    now = clock.now()
     share = now + max(until - now, 0.0) / (len(above) + 1)
     if not above:
         return refine(lists, device, share, seed)

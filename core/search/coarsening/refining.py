@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from parplan import clock
 from parplan.contracts import Proposal
 from parplan.search.graphs.annealing import annealed, moves_until
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
@@ -25,10 +24,10 @@ def refined(lists: ListSchedules, device: Whole | None, until: float, seed: int)
     device
         Of each unit, to start from; None: no placement is given.
     until
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     """
     ranks = Proposal(-upward_ranks(lists.graph))
-    now = time.monotonic()
+    now = clock.now()
     found = list(varied(lists, [ranks], now + VARIED_SHARE * max(until - now, 0.0), seed))
     given = None if device is None else lists.in_order(lists.order(ranks.priority), device)
     if given is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from functools import partial
 
 import attrs
 from attrs import frozen
 
+from parplan import clock
 from parplan.checking import check_schedule
 from parplan.contracts import Answer, SolveOptions, Solver, Termination
 from parplan.errors import InfeasibleError, InputError
@@ -56,7 +56,7 @@ class Possibility:
         Whether the whole problem may be modelled; otherwise only the upper model is asked, which
         can refute but not confirm.
     until
-        On ``time.monotonic``'s clock; every answer after it is "not known".
+        On ``parplan.clock``; every answer after it is "not known".
     """
 
     solver: Solver | None
@@ -97,7 +97,7 @@ class Possibility:
         """Return the same for a part of the time that is left."""
         if math.isinf(self.until):
             return self
-        now = time.monotonic()
+        now = clock.now()
         return attrs.evolve(self, until=now + share * max(self.until - now, 0.0))
 
     def counts_against(self, rules: Rules) -> bool:
@@ -113,7 +113,7 @@ class Possibility:
     @property
     def is_over(self) -> bool:
         """Whether nothing more is answered."""
-        return time.monotonic() >= self.until
+        return clock.now() >= self.until
 
     def _by_model(self, solver: Solver, rules: Rules) -> Finding:
         from parplan.model.schedule_model import ScheduleModel  # loads Pyomo: a second
@@ -148,12 +148,12 @@ class Possibility:
         return self._solve(solver, model.pyomo).termination is Termination.INFEASIBLE
 
     def _solve(self, solver: Solver, model: object) -> Answer:
-        left = max(min(TRY_S, self.until - time.monotonic()), 0.1)
+        left = max(min(TRY_S, self.until - clock.now()), 0.1)
         return solver.solve(model, SolveOptions(left, gap=0.99, workers=self.workers))
 
     def _by_lists(self, rules: Rules) -> Finding:
         """Return the first list schedule that fits; the rules of a search's start."""
-        end = min(self.until, time.monotonic() + LIST_S)
+        end = min(self.until, clock.now() + LIST_S)
         with contextlib.suppress(InfeasibleError, InputError):
             placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
             for _, candidate in first_candidates(placer, end):

@@ -8,12 +8,12 @@ there too, so it never waits for itself, and needs no repair.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.search.critical_blocks.tabu import PATIENCE, TabuSearch, Timed
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.machines import SequenceView
@@ -66,7 +66,7 @@ def relinked(
     how = how or Relinking()
     chance = random.Random(seed)
     found = kept(population, how.size)
-    while time.monotonic() < deadline and not (found and found[0].makespan <= target):
+    while clock.now() < deadline and not (found and found[0].makespan <= target):
         if len(found) < how.size:
             starts = [search.timed(random_order(search.view, chance))]
         else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from functools import cached_property
 
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.errors import InputError
 from parplan.search.critical_blocks.neighbourhood import Skeleton, has_blocks, skeleton_of
 from parplan.search.critical_blocks.tabu_kernel import Memory, begin, make_memory, search_on
@@ -92,7 +92,7 @@ class TabuSearch:
         Parameters
         ----------
         deadline
-            On ``time.monotonic``'s clock.
+            On ``parplan.clock``.
         target
             Stop at a makespan this small, in ticks.
         patience
@@ -103,7 +103,7 @@ class TabuSearch:
         least = begin(skeleton, self._ripples, memory, current, start.starts)
         dice = make_dice(seed)
         left, steps, count = patience, 0, FIRST_STEPS
-        while left > 0 and least > target and (now := time.monotonic()) < deadline:
+        while left > 0 and least > target and (now := clock.now()) < deadline:
             least, done, left = search_on(
                 skeleton,
                 self._ripples,
@@ -119,6 +119,6 @@ class TabuSearch:
                 np.int64(target),
             )
             steps += int(done)
-            spent = max(time.monotonic() - now, 1e-6)
+            spent = max(clock.now() - now, 1e-6)
             count = max(int(done / spent * min(SLICE_S, deadline - now)), 10)
         return self.timed(best), steps

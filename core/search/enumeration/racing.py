@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from attrs import define, field, frozen
 
+from parplan import clock
 from parplan.search.enumeration.delay_graph import DelayGraph
 from parplan.search.enumeration.kernel import LIMIT, MOST_REMEMBERED, Progress, advance, begin
 from parplan.search.enumeration.tables import Tables, make_tables
@@ -138,7 +138,7 @@ class Race:
         states = FIRST_TURN
         while not self.is_over:
             for runner in self._runners:
-                if self.is_over or (states > FIRST_TURN and time.monotonic() >= until):
+                if self.is_over or (states > FIRST_TURN and clock.now() >= until):
                     return
                 aim = min(runner.limit, self.limit)
                 through = runner.advance(self.limit, states)

@@ -9,11 +9,11 @@ that shows it to be refused.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 
 import numpy as np
 
+from parplan import clock
 from parplan.search.graphs.list_schedule import OPEN, ListSchedules, Placed
 from parplan.search.graphs.ranks import least_ways_out
 from parplan.search.graphs.task_graph import TaskGraph
@@ -46,9 +46,9 @@ REFRESH = 20
 
 def moves_until(lists: ListSchedules, start: Placed, until: float) -> int:
     """Return about how many moves there is time for, by timing one."""
-    begun = time.monotonic()
+    begun = clock.now()
     lists.in_order(start.order, start.device)
-    now = time.monotonic()
+    now = clock.now()
     return max(int((until - now) / max(now - begun, 1e-6)), 0)
 
 
@@ -62,7 +62,7 @@ def annealed(
     most
         Moves, over which the temperature falls; what they lead to is fixed by the seed.
     until
-        On ``time.monotonic``'s clock: no move begins after it.
+        On ``parplan.clock``: no move begins after it.
     """
     moves = _Moves(lists, np.random.default_rng(seed))
     rest = least_ways_out(lists.graph).astype(np.int64)
@@ -71,7 +71,7 @@ def annealed(
     critical = critical_tasks(lists.graph, start)
     accepted = 0
     for move in range(most):
-        if time.monotonic() > until:
+        if clock.now() > until:
             return
         temperature = HOT * (COLD / HOT) ** (move / most) * best
         worse = -temperature * math.log(max(moves.chance.random(), 1e-12))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from parplan import clock
 from parplan.contracts import PlacementHeuristic, Proposal
 from parplan.errors import InfeasibleError, PluginError
 from parplan.registry import Registered
@@ -86,7 +86,7 @@ def first_placed(
     Parameters
     ----------
     until
-        On ``time.monotonic``'s clock; nothing begins after it but the first proposal that fits and
+        On ``parplan.clock``; nothing begins after it but the first proposal that fits and
         one variant.
     target
         A makespan this short ends it (a proven bound, in ticks).
@@ -94,7 +94,7 @@ def first_placed(
     found: list[tuple[str, Placed]] = []
     proposals = []
     for heuristic in heuristics:
-        if found and time.monotonic() > until:
+        if found and clock.now() > until:
             break
         proposal = proposed(lists, heuristic)
         placed = None if proposal is None else completed(lists, proposal)
@@ -120,11 +120,11 @@ def graph_candidates(
     Parameters
     ----------
     until
-        On ``time.monotonic``'s clock; one at least is made exact, if memory allows any.
+        On ``parplan.clock``; one at least is made exact, if memory allows any.
     target
         A makespan this short ends the search (a proven bound, in ticks).
     """
-    now = time.monotonic()
+    now = clock.now()
     varied_until = now + VARIED_SHARE * max(until - now, 0.0)
     for tried in _more_careful(placer, lists):
         first = first_placed(tried, heuristics, varied_until, seed, target)
@@ -133,7 +133,7 @@ def graph_candidates(
             found = True
             yield name, candidate
         if found:
-            if time.monotonic() < until and first[0][1].makespan > target:
+            if clock.now() < until and first[0][1].makespan > target:
                 yield from _annealed_exact(placer, tried, first[0][1], until, seed)
             return
 
@@ -153,7 +153,7 @@ def _first_exact(
     """Yield the exact schedules of the shortest few; no second one begins after ``until``."""
     done = 0
     for name, placed in first:
-        if done == MOST_EXACT or (done and time.monotonic() > until):
+        if done == MOST_EXACT or (done and clock.now() > until):
             return
         candidate = exact_candidate(placer, lists, placed)
         if candidate is not None:

@@ -6,12 +6,12 @@ its transfers would hold are worth. Where links are scarce that decides more tha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.contracts import Proposal
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
 from parplan.search.scheduling.tables import Real
@@ -46,7 +46,7 @@ def varied(
     proposals
         Those that leave devices open are varied.
     until
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     target
         Ends at a makespan this short (a proven bound, in ticks).
     """
@@ -64,7 +64,7 @@ def varied(
             if best < 0 or placed.makespan < best:
                 best = placed.makespan
                 yield placed
-        if time.monotonic() > until or 0 <= best <= target:
+        if clock.now() > until or 0 <= best <= target:
             return
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 from attrs import frozen
 
+from parplan import clock
 from parplan.contracts import Strategy
 from parplan.errors import InputError
 from parplan.graph import Kind
@@ -139,7 +139,7 @@ def baselines(
     Parameters
     ----------
     deadline
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     """
     orders = device_orders(placer)
     jobs: list[FittedRecipe] = []
@@ -154,7 +154,7 @@ def baselines(
 
     def in_time(trial: Trial) -> bool:
         small = trial.job.placer.problem.task_count <= FEW_TASKS
-        return not found or small or time.monotonic() < deadline
+        return not found or small or clock.now() < deadline
 
     for trial in _estimated(jobs, orders, deadline, seed):
         made = scheduled(trial, seed) if in_time(trial) else attrs.evolve(trial, made=NO_TIME)
@@ -178,13 +178,13 @@ def _estimated(
 ) -> list[Trial]:
     """Return the jobs, the most promising first; what there is no time to estimate comes last."""
     sums: dict[Placer, BlockFigures] = {}
-    until = time.monotonic() + ESTIMATE_SHARE * (deadline - time.monotonic())
+    until = clock.now() + ESTIMATE_SHARE * (deadline - clock.now())
     found: list[Trial] = []
     # Recipes whose orders depend on times take longer.
     for job in sorted(jobs, key=lambda job: overrides(job.recipe, "timed_orders", Strategy)):
         if job.placer not in sums:
             sums[job.placer] = block_figures(job.placer)
-        in_time = not found or time.monotonic() < until
+        in_time = not found or clock.now() < until
         trial = Trial(job, sums[job.placer], orders)
         found.append(estimated(trial, seed) if in_time else trial)
     return sorted(found, key=lambda trial: trial.rank)

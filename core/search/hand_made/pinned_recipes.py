@@ -6,9 +6,9 @@ been compared on all their splits.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
+from parplan import clock
 from parplan.collector import collector_paused
 from parplan.contracts import Strategy
 from parplan.errors import InputError, PluginError
@@ -33,13 +33,13 @@ def recipe_candidates(
     Parameters
     ----------
     deadline
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     """
     order = tuple(dict.fromkeys(prepared.placement[0]))
     stages = len(set(prepared.stage_of_block))
     for recipe in recipes:
         for chunks in range(1, MOST_CHUNKS + 1):
-            if time.monotonic() > deadline:
+            if clock.now() > deadline:
                 return
             try:
                 fitted = fit(placer, recipe, len(order), chunks)

@@ -7,12 +7,12 @@ so they choose the cuts, and the schedule of what they chose tells what it is wo
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator, Sequence
 
 import attrs
 from attrs import frozen
 
+from parplan import clock
 from parplan.search.hand_made.recipes import (
     FittedRecipe,
     RecipeSchedule,
@@ -183,7 +183,7 @@ def refined(trials: Sequence[Trial], deadline: float, seed: int) -> Iterator[Tri
     count, effort = len(ranked) // 2, FIRST_EFFORT
     while count:
         for number, trial in enumerate(ranked[:count]):
-            if time.monotonic() > deadline:
+            if clock.now() > deadline:
                 return
             better = _by_sums(trial, seed + effort, effort)
             if better.rank < trial.rank:
@@ -193,7 +193,7 @@ def refined(trials: Sequence[Trial], deadline: float, seed: int) -> Iterator[Tri
         count, effort = count // 2, 2 * effort
     off = [trial for trial in ranked[:MOST_ANNEALED] if not trial.is_close]
     for number, trial in enumerate(off):
-        now = time.monotonic()
+        now = clock.now()
         until = now + max(deadline - now, 0.0) / (len(off) - number)
         better = _by_schedules(trial, until, seed)
         if better.rank < trial.rank:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -11,6 +10,7 @@ from concurrent.futures import Executor
 import attrs
 from attrs import frozen
 
+from parplan import clock
 from parplan.search.improving.improvement import EAGER, deepest_first
 from parplan.search.improving.rounds import improved
 from parplan.search.improving.shares import share_windows
@@ -108,7 +108,7 @@ def searched_by_sequences(
     crew.sort(key=lambda s: s.figure)
     best = min((s.figure for s in crew), default=0)
     waiting, turn = list(crew), 0
-    while crew and best > target and (left := deadline - time.monotonic()) > 0.05:
+    while crew and best > target and (left := deadline - clock.now()) > 0.05:
         chosen = waiting[:workers] or [crew[(turn + t) % len(crew)] for t in range(workers)]
         waiting = waiting[workers:]
         share = left if executor is not None else left / len(chosen)
@@ -189,13 +189,13 @@ def improve(
     placer: Placer, sequence: Sequenced, seconds: float, seed: int, target: int
 ) -> Sequenced:
     """Return a schedule at least as good, after so many seconds; runs in any process."""
-    begun = time.monotonic()
+    begun = clock.now()
     prepared = prepared_of(placer, sequence)
     view = prepared.view
     if view is None:
         return sequence
     annealer = Annealer(view, prepared.criterion)
-    left = seconds - (time.monotonic() - begun)
+    left = seconds - (clock.now() - begun)
     heat = random.Random(seed).choice(HEATS)
     found = annealer.run(view.order(sequence.starts), left, seed, target, heat)
     if not 0 <= found.figure < sequence.figure:

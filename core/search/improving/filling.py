@@ -9,12 +9,12 @@ the most constrained one loses nothing.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 
+from parplan import clock
 from parplan.pipeline import Pass, PassKind
 from parplan.search.placing.evaluation import Candidate, Prepared, pass_tasks
 from parplan.search.scheduling.tables import Whole
@@ -41,7 +41,7 @@ def with_weights_filled(
     Parameters
     ----------
     deadline
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     target
         Stop at a figure this small, in ticks.
     """
@@ -58,7 +58,7 @@ def with_weights_filled(
             if found.figure < best:
                 best = found.figure
                 yield found
-            if best <= target or time.monotonic() > deadline:
+            if best <= target or clock.now() > deadline:
                 return
 
 

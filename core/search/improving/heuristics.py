@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from parplan import clock
 from parplan.errors import InfeasibleError
 from parplan.search.improving.improvement import (
     NEVER,
@@ -85,7 +85,7 @@ def gang_candidates(placer: Placer, until: float) -> Iterator[tuple[str, Candida
             candidate = best_candidate(prepared, rules, Enough(deadline=until))
             if candidate is not None:
                 yield name, candidate
-        if number >= FEW_GANGS and time.monotonic() > until:
+        if number >= FEW_GANGS and clock.now() > until:
             return
 
 
@@ -100,7 +100,7 @@ def first_candidates(
     Parameters
     ----------
     deadline
-        On ``time.monotonic``'s clock; one placement at least is tried, with one rule at least.
+        On ``parplan.clock``; one placement at least is tried, with one rule at least.
     target
         A figure that ends the search, in ticks.
     last
@@ -121,10 +121,10 @@ def first_candidates(
             if candidate.rule in rules:
                 wins[rules.index(candidate.rule)] += 1
             yield name, candidate
-        if enough.is_met(found) or time.monotonic() > last:
+        if enough.is_met(found) or clock.now() > last:
             return
     if found is None:
-        until = min(last, max(deadline, time.monotonic() + LAST_RESORT_S))
+        until = min(last, max(deadline, clock.now() + LAST_RESORT_S))
         candidate = fitting_anywhere(placer, until)
         if candidate is not None:
             yield "one by one", candidate

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
@@ -14,6 +13,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.errors import InfeasibleError
 from parplan.search.placing.economy import near_ways
 from parplan.search.placing.evaluation import (
@@ -116,7 +116,7 @@ class Enough:
     figure
         A figure this small is good enough, in ticks.
     deadline
-        After this instant of ``time.monotonic()`` anything is.
+        After this instant of ``parplan.clock`` anything is.
     """
 
     figure: int = 0
@@ -124,7 +124,7 @@ class Enough:
 
     def is_met(self, best: Candidate | None) -> bool:
         """Return whether no further rule is worth its time."""
-        return best is not None and (best.figure <= self.figure or time.monotonic() > self.deadline)
+        return best is not None and (best.figure <= self.figure or clock.now() > self.deadline)
 
 
 NEVER = Enough()
@@ -158,12 +158,12 @@ def evaluate(
 
     Rules have as long as it took to make the placement ready, even if a deadline is over by then.
     """
-    begun = time.monotonic()
+    begun = clock.now()
     try:
         prepared = prepare(placer, placement, ways, split_weights=split_weights)
     except InfeasibleError:
         return None
-    ready = time.monotonic()
+    ready = clock.now()
     until = max(enough.deadline, 2 * ready - begun)
     return best_candidate(prepared, rules, attrs.evolve(enough, deadline=until))
 
@@ -184,7 +184,7 @@ def under_rules(
             found = evaluate(placer, placement, rules, ways, split_weights=split)
             if found is not None:
                 yield found
-            if time.monotonic() > deadline:
+            if clock.now() > deadline:
                 return
 
 
@@ -274,14 +274,14 @@ def anneal(
     step
         Returns a candidate near another one; None if that try led nowhere.
     deadline
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     target
         Stop at a figure this small (a proven bound, in ticks).
     """
     random_ = random.Random(seed)
     current = best = start
-    begin, failures = time.monotonic(), 0
-    while best.figure > target and (now := time.monotonic()) < deadline:
+    begin, failures = clock.now(), 0
+    while best.figure > target and (now := clock.now()) < deadline:
         found = step(current, random_)
         if found is None:
             failures += 1
@@ -341,7 +341,7 @@ def improve(placer: Placer, state: State, seconds: float, seed: int, target: int
     start = candidate_of(placer, state)
     if start is None:
         return state
-    deadline = time.monotonic() + seconds
+    deadline = clock.now() + seconds
     if random.Random(seed).random() < 0.5:
         other = evaluate(
             placer, state.placement, [state.rule], state.ways, split_weights=not state.split_weights

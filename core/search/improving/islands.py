@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from itertools import cycle, islice
@@ -10,6 +9,7 @@ from itertools import cycle, islice
 import attrs
 from attrs import frozen
 
+from parplan import clock
 from parplan.criteria import Criterion
 from parplan.search.critical_blocks.neighbourhood import has_blocks
 from parplan.search.critical_blocks.relinking import relinked
@@ -80,7 +80,7 @@ def searched_by_relinking(
     islands = _islands(candidates, workers)
     least = min((island.best.figure for island in islands), default=0)
     turn = 0
-    while islands and least > target and (left := deadline - time.monotonic()) > 0.05:
+    while islands and least > target and (left := deadline - clock.now()) > 0.05:
         chosen, waiting = islands[:workers], islands[workers:]
         share = left if executor is not None else left / len(chosen)
         seconds = min(ROUND_S, share)
@@ -115,13 +115,13 @@ def _begun(best: Sequenced, candidate: Candidate) -> Island:
     view = candidate.prepared.view
     assert view is not None  # as can_relink says
     search = TabuSearch(view)
-    found, _ = search.run(search.timed(view.order(candidate.starts)), time.monotonic() + FIRST_S, 0)
+    found, _ = search.run(search.timed(view.order(candidate.starts)), clock.now() + FIRST_S, 0)
     return Island(best, (found,))
 
 
 def improve(placer: Placer, island: Island, seconds: float, seed: int, target: int) -> Island:
     """Return what becomes of an island after so many seconds; runs in any process."""
-    deadline = time.monotonic() + seconds
+    deadline = clock.now() + seconds
     view = prepared_of(placer, island.best).view
     if view is None:
         return island

@@ -7,12 +7,12 @@ on orders goes on from the best few, with the criterion in place of the makespan
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.search.placing.evaluation import Candidate
 from parplan.search.placing.placement import Placer
 from parplan.search.scheduling.network import build_network
@@ -74,7 +74,7 @@ def improved_by_scenarios(
     """
     starts = [c for c in ranked if len(c.prepared.network) <= MOST_ACTIVITIES][:STARTS]
     for number, start in enumerate(starts):
-        until = time.monotonic() + (deadline - time.monotonic()) / (len(starts) - number)
+        until = clock.now() + (deadline - clock.now()) / (len(starts) - number)
         searched = ScenarioOrders.of(placer, start, criterion)
         found = None if searched is None else searched.improved(start, until, seed + number)
         if found is not None:
@@ -139,8 +139,8 @@ class ScenarioOrders:
         best, least = order.copy(), begun
         dice = np.random.SeedSequence(seed).generate_state(1, np.uint64) | np.uint64(1)
         scale = float(self.durations[self.durations > 0].mean())
-        first, moves = time.monotonic(), FIRST_MOVES
-        while begun >= 0 and (now := time.monotonic()) < until:
+        first, moves = clock.now(), FIRST_MOVES
+        while begun >= 0 and (now := clock.now()) < until:
             reached = order.copy()
             part = [min((t - first) / (until - first), 1.0) for t in (now, now + SLICE_S)]
             hot, cold = (scale * HOT * (COLD / HOT) ** p for p in part)
@@ -150,8 +150,8 @@ class ScenarioOrders:
             )
             if value < least:
                 least, best = value, reached
-            rate = moves / max(time.monotonic() - now, 1e-6)
-            moves = max(int(rate * min(SLICE_S, until - time.monotonic())), 20)
+            rate = moves / max(clock.now() - now, 1e-6)
+            moves = max(int(rate * min(SLICE_S, until - clock.now())), 20)
         if not 0 <= least < begun:
             return None
         figure, nodes = Annealer(self.view).times(best)

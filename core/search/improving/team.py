@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
+from parplan import clock
 from parplan.search.improving.improvement import candidate_of, improve, state_of
 from parplan.search.improving.rounds import improved
 from parplan.search.placing.evaluation import Candidate
@@ -45,7 +45,7 @@ def improved_by_team(
     """
     crew = _distinct(starts)[:APPLICANTS]
     best, turn = crew[0].figure, 0
-    while crew[0].figure > target and (left := deadline - time.monotonic()) > 0.05:
+    while crew[0].figure > target and (left := deadline - clock.now()) > 0.05:
         if turn == 0 and len(crew) > workers:
             chosen, seconds = crew, min(TRIAL_S, 0.3 * left * workers / len(crew))
         else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from random import Random
 
 from attrs import define, field, frozen
 
+from parplan import clock
 from parplan.contracts import Freedom, Neighbourhood, SolveOptions, Solver, Termination
 from parplan.errors import InfeasibleError
 from parplan.model.granule import granule, model_tick
@@ -67,14 +67,14 @@ def search_neighbourhoods(
     others
         Further good schedules.
     until
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     """
     assert incumbent.schedule is not None
     random = Random(options.seed)
     loop = _Loop(rules, neighbourhoods, solver, options, incumbent, random, granule(rules))
     loop.elite = [incumbent.schedule, *others][:ELITE]
     idle = 0
-    while time.monotonic() < until and incumbent.gap > options.gap and idle < IDLE_TRIALS:
+    while clock.now() < until and incumbent.gap > options.gap and idle < IDLE_TRIALS:
         idle = 0 if loop.step(until) else idle + 1
 
 
@@ -97,14 +97,14 @@ class _Loop:
 
     def step(self, until: float) -> bool:
         """Try one neighbourhood; return whether it had anything to free."""
-        name, begun = self.bandit.choose(), time.monotonic()
+        name, begun = self.bandit.choose(), clock.now()
         before = self.incumbent.values[0]
         freedom = self._free(name)
         trial = None
         if freedom is not None and (freedom.choices or freedom.tasks):
             trial = self._solve(name, freedom, min(TRIAL_S, until - begun))
         gain = abs(self.incumbent.values[0] - before)
-        self.bandit.learn(name, gain, time.monotonic() - begun)
+        self.bandit.learn(name, gain, clock.now() - begun)
         if trial is not None:
             factor = GROWTH if trial.proven else 1 / GROWTH
             size = min(max(factor * self.sizes[name], FIRST_SIZE / 2), LARGEST_SIZE)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.search.partitioning.annealing_kernel import anneal, energy, make_edits
 from parplan.search.partitioning.instance import Instance
 from parplan.search.partitioning.kernel import busiest, excess, is_contiguous, make_state
@@ -67,7 +66,7 @@ def annealed(
     scale = float(energy(instance, state))
     # Compiling, which the first call does, is none of the seconds.
     anneal(instance, state, edits, best, least, dice, np.int64(0), scale, scale)
-    begun = now = time.monotonic()
+    begun = now = clock.now()
     moves, rate = 0, 0.0
     while least > target and scale > 0 and now < begun + seconds:
         left = begun + seconds - now
@@ -89,7 +88,7 @@ def annealed(
             )
         )
         moves += count
-        before, now = now, time.monotonic()
+        before, now = now, clock.now()
         rate = count / max(now - before, 1e-6)
     return Found(best, least, moves)
 

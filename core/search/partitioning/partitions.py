@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 
 from attrs import frozen
 
+from parplan import clock
 from parplan.interrupts import held_interrupts
 from parplan.search.partitioning.annealing import annealed, load_of
 from parplan.search.partitioning.instance import Instance
@@ -26,11 +26,11 @@ EQUAL = 1e-9
 
 @frozen(eq=False)
 class Task:
-    """One run of a round, for any process; ``until`` is on ``time.monotonic``'s clock."""
+    """One run of a round, for any process, whose clock need not be the same."""
 
     instance: Instance
     start: Whole
-    until: float
+    seconds: float
     seed: int
     target: float
     heat: float
@@ -40,7 +40,7 @@ class Task:
         found = annealed(
             self.instance,
             self.start,
-            self.until - time.monotonic(),
+            self.seconds,
             self.seed,
             target=self.target,
             heat=self.heat,
@@ -69,7 +69,7 @@ def partitions(
     workers
         Runs at the same time.
     until
-        On ``time.monotonic``'s clock.
+        On ``parplan.clock``.
     target
         A load in ticks per microbatch that ends the search.
     """
@@ -80,17 +80,16 @@ def partitions(
     if crew[0][0] < best:
         best = crew[0][0]
         yield crew[0][1]
-    while best > target * (1 + EQUAL) and (left := until - time.monotonic()) > 0.05:
+    while best > target * (1 + EQUAL) and (left := until - clock.now()) > 0.05:
         seconds = left if left < 2 * LEAST_ROUND_S else max(left / 2, LEAST_ROUND_S)
-        begun = time.monotonic()
+        share = seconds if executor is not None else seconds / workers
         tasks = []
         for number in range(turn, turn + workers):
             # Every other run begins anew from a start; the others go on from the best.
             fresh = number % 2 == 0
             start = starts[number // 2 % len(starts)] if fresh else crew[0][1]
             heat = 1.0 if fresh else WARM
-            done = 1.0 if executor is not None else (number + 1 - turn) / workers
-            tasks.append(Task(instance, start, begun + done * seconds, seed + number, target, heat))
+            tasks.append(Task(instance, start, share, seed + number, target, heat))
         turn += workers
         crew = sorted([*crew[:1], *_done(tasks, executor)], key=lambda row: row[0])
         if crew[0][0] < best * (1 - EQUAL):

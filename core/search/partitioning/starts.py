@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator
 
 import networkx as nx
 import numpy as np
 
+from parplan import clock
 from parplan.search.partitioning.annealing import load_of
 from parplan.search.partitioning.instance import Instance
 from parplan.search.partitioning.line_splits import split_line
@@ -36,7 +36,7 @@ def starting_partitions(instance: Instance, until: float, seed: int) -> list[Who
         split = split_line(instance, line)
         if split is not None:
             found.append((load_of(instance, split), number, split))
-        if number + 1 == LINES or time.monotonic() > until:
+        if number + 1 == LINES or clock.now() > until:
             break
     if not found:
         return [even_split(instance, units)]
@@ -55,7 +55,7 @@ def stretches(instance: Instance, until: float, seed: int) -> Iterator[Whole]:
         if split is not None and split.tobytes() not in seen:
             seen.add(split.tobytes())
             yield split
-        if number + 1 == LINES or time.monotonic() > until:
+        if number + 1 == LINES or clock.now() > until:
             return
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import time
 from collections.abc import Iterator
 from itertools import chain, product
 
+from parplan import clock
 from parplan.errors import InfeasibleError
 from parplan.search.placing.economy import economies
 from parplan.search.placing.evaluation import Candidate, prepare
@@ -32,13 +32,13 @@ def fitting_in_some_way(placer: Placer, placement: Placement) -> Candidate | Non
 def fitting_anywhere(placer: Placer, deadline: float, seed: int = 0) -> Candidate | None:
     """Return a schedule of one thing after another, of any placement in any ways.
 
-    None if there is none, as far as was tried by ``deadline`` (on ``time.monotonic``'s clock).
+    None if there is none, as far as was tried by ``deadline`` (on ``parplan.clock``).
     """
     for placement, ways in _choices(placer, seed):
         found = _one_by_one(placer, placement, ways)
         if found is not None:
             return found
-        if time.monotonic() > deadline:
+        if clock.now() > deadline:
             break
     return None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from functools import cached_property
 
 import numpy as np
 from attrs import frozen
 
+from parplan import clock
 from parplan.criteria import Criterion
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing_kernel import anneal_orders
@@ -109,7 +109,7 @@ class Annealer:
         current = order.copy()
         best, least = order.copy(), self.times(order)[0]
         dice = make_dice(seed)
-        begun = now = time.monotonic()
+        begun = now = clock.now()
         moves, evaluations, rate = 0, 0, 0.0
         while least > target and now < begun + seconds:
             left = begun + seconds - now
@@ -136,7 +136,7 @@ class Annealer:
             evaluations += int(evaluated)
             if figure < least:
                 least, best = int(figure), reached
-            before, now = now, time.monotonic()
+            before, now = now, clock.now()
             rate = done / max(now - before, 1e-6)
         return Found(best, least, moves, evaluations)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parplan import clock
 from parplan.errors import InfeasibleError
 from parplan.graph import Graph, Mode, Operator, Tensor
 from parplan.hardware import Cluster, Device, Link
@@ -52,13 +51,13 @@ def _searched(rules: Rules, solver: str, seconds: float) -> Incumbent | None:
     """Return what the loop alone makes of the worst start; None if no list schedule fits."""
     placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
     incumbent = Incumbent(rules)
-    starts = [c for _, c in first_candidates(placer, time.monotonic() + 1.0)]
+    starts = [c for _, c in first_candidates(placer, clock.now() + 1.0)]
     if not starts:
         return None
     incumbent.offer(Finisher(placer).finish(max(starts, key=lambda c: c.figure)), "start")
     options = SearchOptions(time_limit_s=seconds, workers=1)
     chosen = REGISTRY.solvers[solver].value
-    search_assignments(placer, chosen, options, incumbent, time.monotonic() + seconds)
+    search_assignments(placer, chosen, options, incumbent, clock.now() + seconds)
     return incumbent
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import sys
-import time
 from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from parplan import clock
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
@@ -37,7 +37,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def verdict(problem: Problem, ticks: int, assignment: Assignment | None = None) -> Verdict:
     rules = make_rules(problem, REGISTRY)
-    deadline = time.monotonic() + 60
+    deadline = clock.now() + 60
     return decide_makespan(problem, rules, assignment, ticks * problem.tick_s, deadline)
 
 

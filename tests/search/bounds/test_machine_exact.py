@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-import time
 
 import numpy as np
 import pytest
 
+from parplan import clock
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
@@ -159,7 +159,7 @@ def test_with_time_the_bounds_grow_up_to_the_schedule_known() -> None:
     assert [b.value for b in found] == sorted(b.value for b in found)
     assert found[-1].value == pytest.approx(115.0)
     assert all(b.claimed and b.scope == "problem" for b in found)
-    assert not list(machine_bounds(problem, rules, None, 100.0, 115.0, time.monotonic()))
+    assert not list(machine_bounds(problem, rules, None, 100.0, 115.0, clock.now()))
 
 
 def test_bounds_of_an_assignment_say_so() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from benchmarks.random_dags import Shape, random_dag
+from parplan import clock
 from parplan.graph import Graph, Mode, Operator, ParameterGroup, Tensor
 from parplan.hardware import Cluster, Device, Link
 from parplan.options import SearchOptions
@@ -130,7 +130,7 @@ def test_a_plan_says_what_coarsening_cost(registry: Registry) -> None:
     incumbent = Incumbent(rules)
     placer = Placer(problem, rules, find_blocks(problem, rules))
     run = Run(placer, registry, options, incumbent, deadline=math.inf)
-    place_by_levels_step(run, time.monotonic() + 2.0)
+    place_by_levels_step(run, clock.now() + 2.0)
     assert incumbent.rejected == []
     assert incumbent.found_by == "levels"
     engine = exact.choose(problem, rules, registry, options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.jobshop import read_jsplib
+from parplan import clock
 from parplan.errors import InputError
 from parplan.search.critical_blocks.relinking import (
     PARTS,
@@ -36,7 +36,7 @@ def test_a_search_ends_with_an_order_that_is_as_short_as_it_says(
     view = view_of(random_jobs(jobs, machines, seed))
     search = TabuSearch(view)
     start = search.timed(random_order(view, random.Random(seed)))
-    found, steps = search.run(start, time.monotonic() + LONG_S, seed, patience=50)
+    found, steps = search.run(start, clock.now() + LONG_S, seed, patience=50)
     assert found.makespan <= start.makespan
     assert steps <= 50 * (start.makespan - found.makespan + 1)
     starts = earliest_starts(view.machines, found.order)
@@ -62,14 +62,14 @@ def test_between_two_orders_nothing_waits_for_itself(seed: int, part: int) -> No
 def test_three_jobs_on_three_machines_are_solved(seed: int) -> None:
     jobs = random_jobs(3, 3, seed)
     search = TabuSearch(view_of(jobs))
-    found = relinked(search, [], time.monotonic() + LONG_S, seed, shortest(jobs), Relinking(4, 60))
+    found = relinked(search, [], clock.now() + LONG_S, seed, shortest(jobs), Relinking(4, 60))
     assert found[0].makespan == shortest(jobs)
 
 
 def test_a_published_shop_is_solved(data_dir: Path) -> None:
     text = (data_dir / "jsplib" / "instances" / "ft06").read_text()
     search = TabuSearch(view_of(read_jsplib(text, "ft06")))
-    found = relinked(search, [], time.monotonic() + LONG_S, 1, 55, Relinking(6, 500))
+    found = relinked(search, [], clock.now() + LONG_S, 1, 55, Relinking(6, 500))
     assert found[0].makespan == 55
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 import pytest
 
+from parplan import clock
 from parplan.contracts import Strategy
 from parplan.errors import InputError
 from parplan.pipeline import PipelineShape, one_way
@@ -37,7 +37,7 @@ def _rows(
 ) -> dict[tuple[str, str], Baseline]:
     rules = make_rules(even_pipeline(8, 4, 8), registry)
     placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
-    found = baselines(placer, recipes, time.monotonic() + seconds, 0)
+    found = baselines(placer, recipes, clock.now() + seconds, 0)
     return {(row.name, row.split): row for row in found}  # later rows replace earlier ones
 
 

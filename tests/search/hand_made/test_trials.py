@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import attrs
 import pytest
 
+from parplan import clock
 from parplan.registry import Registry
 from parplan.search.hand_made.baselines import recipes_of
 from parplan.search.hand_made.recipes import RecipeSchedule, uniform
@@ -40,7 +39,7 @@ def uniform_one(trial: Trial) -> Trial:
 def test_refined_trials_are_better_ones_of_the_same_recipes(registry: Registry) -> None:
     trials = [uniform_one(begun(name, registry)) for name in ("gpipe", "zb-v")]
     before = {trial.job: trial.rank for trial in trials}
-    found = list(refined(trials, time.monotonic() + 60.0, seed=1))
+    found = list(refined(trials, clock.now() + 60.0, seed=1))
     assert found  # zb-v, the better half
     for better in found:
         assert better.rank < before[better.job]
@@ -48,7 +47,7 @@ def test_refined_trials_are_better_ones_of_the_same_recipes(registry: Registry) 
         assert better.estimate is not None
         assert better.estimate.ticks == better.made.figure
         before[better.job] = better.rank
-    assert list(refined(trials, time.monotonic() - 1.0, seed=1)) == []
+    assert list(refined(trials, clock.now() - 1.0, seed=1)) == []
 
 
 @pytest.mark.parametrize(("memory", "fits"), [(44, True), (6, False)])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import attrs
 import pytest
 
+from parplan import clock
 from parplan.checking import check_schedule
 from parplan.criteria import Criterion
 from parplan.problem import Problem
@@ -46,7 +45,7 @@ def _searched(problem: Problem, registry: Registry, target: int, seconds: float)
     stages = tuple(range(len(problem.cluster.devices)))
     prepared = prepare(placer, (stages, stages[::-1]))
     first = best_candidate(prepared, rule_portfolio()[:3]) or schedules_by_shares(prepared)[0]
-    until = time.monotonic() + seconds
+    until = clock.now() + seconds
     found = [first, *searched_by_sequences(placer, [first], None, 1, until, 0, target)]
     return min(found, key=lambda c: c.makespan)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 
+from parplan import clock
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.search.hand_made.baselines import baselines, recipes_of
@@ -18,7 +18,7 @@ def test_placements_of_recipes_get_schedules_by_rules(registry: Registry) -> Non
     rules = make_rules(even_pipeline(8, 4, 8), registry)
     placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
     recipes = recipes_of(registry, ("1f1b", "interleaved-1f1b"))
-    rows = baselines(placer, recipes, time.monotonic() + 30.0, 0)
+    rows = baselines(placer, recipes, clock.now() + 30.0, 0)
     made = [row.candidate for row in rows if row.candidate is not None]
     found = list(under_rules(placer, made, math.inf))
     assert all(candidate.rule is not None for candidate in found)

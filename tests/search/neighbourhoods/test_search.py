@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parplan import clock
 from parplan.checking import check_schedule
 from parplan.contracts import Freedom, Neighbourhood, SolveOptions, Termination
 from parplan.errors import InfeasibleError, PluginError
@@ -118,7 +118,7 @@ def _improved(registry: Registry, names: set[str]) -> Incumbent:
     assert least is not None
     incumbent.add_bounds([Bound(float(least))])
     kinds = {k: v for k, v in registry.neighbourhoods.items() if k in names}
-    options, until = SearchOptions(time_limit_s=60.0, workers=1), time.monotonic() + 60.0
+    options, until = SearchOptions(time_limit_s=60.0, workers=1), clock.now() + 60.0
     solver = registry.solvers["highs"].value
     search_neighbourhoods(rules, kinds, solver, options, incumbent, (), until)
     return incumbent
