@@ -25,15 +25,14 @@ from parplan.rules import Rules, guarded, make_rules
 if TYPE_CHECKING:
     from parplan.comparison import Comparison
     from parplan.explaining.explanation import Explanation
-    from parplan.figures import Table
     from parplan.simulation.noise import NoiseLike
     from parplan.simulation.results import Simulation
     from parplan.spec import Spec
 
 Plugins = Sequence[str | object]
 
-EXPLAINED_TASKS = 20_000
-"""Tasks up to which a report holds the critical path: it takes about a second then."""
+EXPLAINED_TASKS = 200_000
+"""Tasks up to which a report holds the critical path: it takes some seconds then."""
 
 
 def load_registry(plugins: Plugins = ()) -> Registry:
@@ -296,20 +295,18 @@ def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = No
     from parplan.report.page import report_html
 
     known = load_registry() if registry is None else registry
-    more = _path_tables(plan, known) if len(plan.schedule.tasks) <= EXPLAINED_TASKS else ()
-    write_text(Path(path), report_html(figures_of(plan, unit_of(plan, known)), more))
+    figures = figures_of(plan, unit_of(plan, known))
+    explained = len(plan.schedule.tasks) <= EXPLAINED_TASKS
+    write_text(Path(path), report_html(figures, _explained(plan, known) if explained else None))
     return Path(path)
 
 
-def _path_tables(plan: Plan, registry: Registry) -> tuple[Table, ...]:
-    """Return the critical path of a plan as tables; none of a plan that cannot be judged."""
-    from parplan.explaining.text import path_table, share_table
-
+def _explained(plan: Plan, registry: Registry) -> Explanation | None:
+    """Return the critical path of a plan; None of a plan that cannot be judged."""
     try:
-        found = explain(plan, registry=registry)
+        return explain(plan, registry=registry)
     except ParplanError:
-        return ()  # it breaks its rules, or one of their plugins is not installed
-    return path_table(found), share_table(found)
+        return None  # it breaks its rules, or one of their plugins is not installed
 
 
 def write_comparison(

@@ -1,14 +1,10 @@
-"""HTML pages taken apart, and shown in a browser."""
+"""HTML pages taken apart."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 class Page(HTMLParser):
@@ -39,10 +35,3 @@ class Page(HTMLParser):
         """What the script draws."""
         found: dict[str, Any] = json.loads(next(t for tag, t in self.raw if t.startswith("{")))
         return found
-
-
-def browse(html: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-             "--enable-logging=stderr", f"--user-data-dir={html.parent / 'profile'}"]  # fmt: skip
-    command = [str(CHROMIUM), *flags, *options, html.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 from attrs import frozen
 
+from parplan.checking.columns import Whole
 from parplan.declarations import (
     Demand,
     Moving,
@@ -27,7 +28,7 @@ from parplan.declarations import (
     Sending,
     TimeLag,
 )
-from parplan.explaining.activities import Activities, Spans
+from parplan.explaining.activities import Activities, Index, Spans
 from parplan.rules import Rules
 from parplan.ticks import ticks_up
 
@@ -113,7 +114,9 @@ class Causes:
     # -- resources -------------------------------------------------------------------------------
 
     def _held_up(self, activity: int) -> Iterator[Cause]:
-        for _, resource in self.rules.resources:
+        begun, owner = self._begun
+        for number in dict.fromkeys(owner[begun.rows(activity)].tolist()):
+            _, resource = self.rules.resources[number]
             spans = self.activities.spans(resource)
             mine = spans.begun_by(activity)
             mine = mine[(spans.end[mine] > spans.start[mine]) & (spans.amount[mine] > 0)]
@@ -124,6 +127,13 @@ class Causes:
                     reason = reason_of(resource)
                     for other in self._letting_go(spans, tick, activity):
                         yield Cause(reason, resource.name, other)
+
+    @cached_property
+    def _begun(self) -> tuple[Index, Whole]:
+        """Return an index of what activities begin to hold, and of which resource each row is."""
+        starters = [self.activities.spans(resource).starter for _, resource in self.rules.resources]
+        owner = np.repeat(np.arange(len(starters)), [len(column) for column in starters])
+        return Index.of(np.concatenate([*starters, np.zeros(0, dtype=np.int64)])), owner
 
     def _would_end(self, spans: Spans, tick: int, activity: int) -> float:
         """Return what would be given back a tick earlier too, since the activity itself ends it."""

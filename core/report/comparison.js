@@ -22,15 +22,16 @@
   };
   const bars = (row, entry, lane, named) => ({
     type: "bars", name: row.name, schedule: entry.name, lane, named, source,
-    lanes: row.lanes.map(({ gap, length, pass, microbatch }) => {
+    lanes: row.lanes.map(packed => {
+      const { wait, length, pass, microbatch } = columns(packed);
+      const item = pass.map((number, i) => number * many + microbatch[i] + 1);
+      const start = new Float64Array(item.length), end = new Float64Array(item.length);
       let at = 0;
-      const item = Int32Array.from(pass, (number, i) => number * many + microbatch[i] + 1);
-      const start = new Float64Array(gap.length), end = new Float64Array(gap.length);
-      gap.forEach((wait, i) => {
-        start[i] = (at += wait) * entry.tick_s;
-        end[i] = (at += entry.lengths[length[i]]) * entry.tick_s;
+      wait.forEach((ticks, i) => {
+        start[i] = (at += ticks) * entry.tick_s;
+        end[i] = (at += length[i]) * entry.tick_s;
       });
-      return { item, start, end };
+      return barLane(item, start, end, source);
     }),
   });
   // So many devices get so many pixels each: names stand at every so many of thin rows.
@@ -47,12 +48,13 @@
   const transfers = document.getElementById("transfers");
   const rows = () => blocks.flatMap(({ title, devices, links }) =>
     transfers.checked ? [title, ...devices, ...links] : [title, ...devices]);
-  const show = timeline({
+  const show = page({
     rows: rows(),
+    path: null,
     horizon: data.horizon_s,
     shortest: data.shortest_s,
     kinds: data.kinds,
     microbatches: data.microbatches,
-  });
+  }, "comparison");
   transfers.addEventListener("change", () => show(rows()));
 })();

@@ -1,8 +1,8 @@
 """What the script of a comparison draws: each schedule's passes, small enough for many devices.
 
 A *pass* is what one device runs of one microbatch and one kind without a pause; drawn apart, its
-operators would be thinner than a pixel. Times are written as waits and lengths, and lengths, names
-and passes stand in tables, so that a bar takes some ten characters.
+operators would be thinner than a pixel. Times are written as waits and lengths, names and passes
+stand in tables and columns are packed, so that a bar takes some six characters.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from parplan.comparison import Entry
 from parplan.comparison_figures import ComparisonFigures, EntryFigures
+from parplan.report.packing import packed
 from parplan.schedule import Column, Schedule
 from parplan.text import percent_text, plain, value_text
 from parplan.timeline import Row, device_rows, link_rows
@@ -97,28 +98,24 @@ def _entry(
     if found.fullest_share is not None:
         told.append(f"memory {percent_text(found.fullest_share)}")
     schedule = entry.plan.schedule
-    lengths = _Table[int]()
     links = link_rows(schedule) if transfers else []
     return data | {
         "note": plain("; ".join([", ".join(told), *([entry.note] if entry.note else [])])),
         "tick_s": schedule.problem.tick_s,
-        "devices": [_row(schedule, row, tables, lengths) for row in device_rows(schedule)],
-        "links": [_row(schedule, r, tables, lengths) for r in links if len(r.start)],
-        "lengths": list(lengths),
+        "devices": [_row(schedule, row, tables) for row in device_rows(schedule)],
+        "links": [_row(schedule, r, tables) for r in links if len(r.start)],
     }
 
 
-def _row(schedule: Schedule, row: Row, tables: _Tables, lengths: _Table[int]) -> dict[str, Any]:
+def _row(schedule: Schedule, row: Row, tables: _Tables) -> dict[str, Any]:
     lanes = [np.flatnonzero(row.lane == lane) for lane in range(row.lanes)]
     return {
         "name": plain(row.name),
-        "lanes": [_lane(schedule, row, bars, tables, lengths) for bars in lanes],
+        "lanes": [_lane(schedule, row, bars, tables) for bars in lanes],
     }
 
 
-def _lane(
-    schedule: Schedule, row: Row, bars: Column, tables: _Tables, lengths: _Table[int]
-) -> dict[str, list[int]]:
+def _lane(schedule: Schedule, row: Row, bars: Column, tables: _Tables) -> dict[str, str]:
     """Return the passes of one lane: wait since the one before, length, pass, microbatch."""
     start, end = row.start[bars], row.end[bars]
     tasks, moves = row.tasks[bars], row.transfers[bars]
@@ -154,10 +151,10 @@ def _lane(
 
     ends = zip(kind[first], what[first], what[last], last - first + 1, strict=True)
     return {
-        "gap": (start[first] - before).tolist(),
-        "length": [lengths(length) for length in (end[last] - start[first]).tolist()],
-        "pass": [tables.passes((int(k), name(a), name(b), int(n))) for k, a, b, n in ends],
-        "microbatch": microbatch[first].tolist(),
+        "wait": packed(start[first] - before),
+        "length": packed(end[last] - start[first]),
+        "pass": packed([tables.passes((int(k), name(a), name(b), int(n))) for k, a, b, n in ends]),
+        "microbatch": packed(microbatch[first]),
     }
 
 

@@ -6,7 +6,7 @@ from parplan import __version__
 from parplan.comparison_figures import ComparisonFigures, comparison_table, verdict
 from parplan.figures import bound_sentence
 from parplan.report.comparison_drawing import comparison_drawing
-from parplan.report.document import document
+from parplan.report.document import TIMELINE, document
 from parplan.text import plain
 
 
@@ -17,7 +17,7 @@ def comparison_html(figures: ComparisonFigures) -> str:
     drawing = comparison_drawing(figures)
     return document(
         "comparison.html.jinja",
-        ("timeline.js", "comparison.js"),
+        (*TIMELINE, "comparison.js"),
         drawing,
         title=plain(problem.name),
         subtitle=plain(

@@ -16,6 +16,21 @@ from typing import Any
 
 from parplan.text import plain
 
+TIMELINE = (
+    "text.js",
+    "columns.js",
+    "palette.js",
+    "theme.js",
+    "bars.js",
+    "memory.js",
+    "path.js",
+    "timeline.js",
+    "finding.js",
+    "moving.js",
+    "page.js",
+)
+"""Scripts that draw a timeline and let it be moved and searched, in order."""
+
 # Every one of these could end the script element, or open a comment inside it.
 ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 

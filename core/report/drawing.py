@@ -6,14 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from parplan.explaining.explanation import Explanation
+from parplan.explaining.text import cause_text
 from parplan.figures import PlanFigures
+from parplan.report.packing import packed
 from parplan.schedule import Schedule
 from parplan.text import plain
 from parplan.timeline import Row, device_rows, link_rows
 
 
-def drawing_data(figures: PlanFigures) -> dict[str, Any]:
-    """Return plain data for ``report.js``; times in ticks, items numbered as in ``_row``."""
+def drawing_data(figures: PlanFigures, explanation: Explanation | None = None) -> dict[str, Any]:
+    """Return plain data for ``report.js``; times in ticks, items numbered as in ``_row``.
+
+    Columns are packed, see `parplan.report.packing`.
+    """
     schedule = figures.plan.schedule
     problem = schedule.problem
     graph = problem.graph
@@ -21,26 +27,43 @@ def drawing_data(figures: PlanFigures) -> dict[str, Any]:
         "tick_s": problem.tick_s,
         "horizon": schedule.makespan,
         "operators": [plain(operator.name) for operator in graph.operators],
-        "kinds": [operator.kind.value for operator in graph.operators],
+        **_kinds(schedule),
         "tensors": [plain(tensor.name) for tensor in graph.tensors],
         **_tasks(schedule),
         "transfers": _transfers(schedule),
         "devices": [_row(row) for row in device_rows(schedule)],
         "links": [_row(row) for row in link_rows(schedule) if len(row.start)],
         "memory": _memory(figures),
+        "path": None if explanation is None else _path(schedule, explanation),
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
-    """Return a row of bars; an item is a task's row, or -1 minus a transfer's row."""
-    return {
-        "name": plain(row.name),
-        "lanes": row.lanes,
-        "item": np.where(row.tasks >= 0, row.tasks, -1 - row.transfers).tolist(),
-        "start": row.start.tolist(),
-        "end": row.end.tolist(),
-        "lane": row.lane.tolist(),
-    }
+    """Return a row of bars by lane: wait since the one before, length, and item.
+
+    An item is a task's row, or -1 minus a transfer's row.
+    """
+    item = np.where(row.tasks >= 0, row.tasks, -1 - row.transfers)
+    lanes = []
+    for number in range(row.lanes):
+        bars = np.flatnonzero(row.lane == number)
+        start, end = row.start[bars], row.end[bars]
+        before = np.concatenate(([0], end[:-1]))[: len(bars)]
+        lanes.append(
+            {
+                "item": packed(item[bars]),
+                "wait": packed(start - before),
+                "length": packed(end - start),
+            }
+        )
+    return {"name": plain(row.name), "lanes": lanes}
+
+
+def _kinds(schedule: Schedule) -> dict[str, Any]:
+    """Return the kinds there are, and which of them each operator is of."""
+    kinds = [operator.kind.value for operator in schedule.problem.graph.operators]
+    known = list(dict.fromkeys(kinds))
+    return {"kinds": known, "kind": packed([known.index(kind) for kind in kinds])}
 
 
 def _tasks(schedule: Schedule) -> dict[str, Any]:
@@ -52,9 +75,9 @@ def _tasks(schedule: Schedule) -> dict[str, Any]:
         for row, o in enumerate(tasks.operator.tolist())
     ]
     columns = {
-        "operator": tasks.operator.tolist(),
-        "microbatch": tasks.microbatch.tolist(),
-        "mode": chosen,
+        "operator": packed(tasks.operator),
+        "microbatch": packed(tasks.microbatch),
+        "mode": packed(chosen),
     }
     return {"modes": list(modes), "tasks": columns}
 
@@ -66,14 +89,14 @@ def _transfers(schedule: Schedule) -> dict[str, Any]:
         tensor, microbatch = int(moved.tensor[row]), int(moved.microbatch[row])
         arrival.append(int(moved.start[row]) + schedule.transfer_timing(row).arrival)
         mode = schedule.producer_mode(tensor, microbatch)
-        size.append(schedule.problem.tensor_bytes(tensor, mode, microbatch))
+        size.append(schedule.problem.tensor_bytes(tensor, mode, microbatch) or 0)
     return {
-        "tensor": moved.tensor.tolist(),
-        "microbatch": moved.microbatch.tolist(),
-        "source": moved.source.tolist(),
-        "target": moved.target.tolist(),
-        "arrival": arrival,
-        "bytes": size,
+        "tensor": packed(moved.tensor),
+        "microbatch": packed(moved.microbatch),
+        "source": packed(moved.source),
+        "target": packed(moved.target),
+        "arrival": packed(arrival),
+        "bytes": packed(size),
     }
 
 
@@ -86,8 +109,28 @@ def _memory(figures: PlanFigures) -> list[dict[str, Any] | None]:
         if peak == 0 and spec.usable_bytes is None:
             found.append(None)
             continue
-        levels = used.astype(np.int64).tolist()
+        levels = packed(used.astype(np.int64))
         found.append(
-            {"at": ticks.tolist(), "bytes": levels, "limit": spec.usable_bytes, "peak": peak}
+            {"at": packed(ticks), "bytes": levels, "limit": spec.usable_bytes, "peak": peak}
         )
     return found
+
+
+def _path(schedule: Schedule, explanation: Explanation) -> dict[str, Any]:
+    """Return the steps of the critical path; the item of a pause is no task's."""
+    count = len(schedule.tasks)
+    activity = np.array([step.activity for step in explanation.steps], dtype=np.int64)
+    task = np.where(activity < count, activity, count - 1 - activity)
+    causes: dict[str, int] = {}
+    waits = [
+        causes.setdefault(plain(cause_text(step.cause)), len(causes)) for step in explanation.steps
+    ]
+    return {
+        "steps": {
+            "item": packed(np.where(activity < 0, count, task)),
+            "start": packed([step.start for step in explanation.steps]),
+            "until": packed([step.until for step in explanation.steps]),
+        },
+        "causes": list(causes),
+        "waits": packed(waits),
+    }

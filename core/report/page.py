@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from parplan import __version__
+from parplan.explaining.explanation import Explanation
+from parplan.explaining.text import path_table, share_table, summary_sentence
 from parplan.figures import (
     PlanFigures,
-    Table,
     baseline_table,
     device_table,
     headline,
     link_table,
     proof_text,
 )
-from parplan.report.document import document
+from parplan.report.document import TIMELINE, document
 from parplan.report.drawing import drawing_data
 from parplan.text import plain
 
 
-def report_html(figures: PlanFigures, more: Sequence[Table] = ()) -> str:
+def report_html(figures: PlanFigures, explanation: Explanation | None = None) -> str:
     """Return the report of a plan as one HTML document; see ``parplan.report.document``.
 
     Parameters
     ----------
-    more
-        Tables to show below those of devices, links and hand-made schedules.
+    explanation
+        The critical path, drawn and told where it is known.
     """
-    tables = [device_table(figures), link_table(figures), baseline_table(figures), *more]
+    told = () if explanation is None else (path_table(explanation), share_table(explanation))
+    tables = [device_table(figures), *told, link_table(figures), baseline_table(figures)]
     return document(
         "report.html.jinja",
-        ("timeline.js", "report.js"),
-        drawing_data(figures),
+        (*TIMELINE, "report.js"),
+        drawing_data(figures, explanation),
         title=plain(figures.plan.problem.name),
         subtitle=_subtitle(figures),
         figures=[(plain(name), plain(text)) for name, text in headline(figures)],
         proof=plain(proof_text(figures)),
+        explained=explanation is not None,
+        summary="" if explanation is None else plain(summary_sentence(explanation.shares)),
         tables=[table for table in tables if table.rows],
         provenance=plain(json.dumps(_plain_data(figures), indent=2, default=str)),
     )

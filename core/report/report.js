@@ -2,57 +2,50 @@
 // -1 - its row.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const { tasks, transfers } = data;
+  const { tick_s } = data, tasks = columns(data.tasks), transfers = columns(data.transfers);
+  const kinds = column(data.kind);
+  const path = data.path && pathOf(data.path, tick_s);
   let matches = null;
-  const operator = item => tasks.operator[item];
   const source = {
-    kind: item => item >= 0 ? data.kinds[operator(item)] : "transfer",
-    microbatch: item => (item >= 0 ? tasks : transfers).microbatch[item >= 0 ? item : -1 - item],
-    name: item => item >= 0 ? data.operators[operator(item)] : data.tensors[transfers.tensor[-1 - item]],
+    kind: item => item >= 0 ? data.kinds[kinds[tasks.operator[item]]] : "transfer",
+    microbatch: item => item >= 0 ? tasks.microbatch[item] : transfers.microbatch[-1 - item],
+    name: item => item >= 0 ? data.operators[tasks.operator[item]] : data.tensors[transfers.tensor[-1 - item]],
     text: item => {
       const m = source.microbatch(item);
       return m < 0 ? source.name(item) : `${m} ${source.name(item)}`;
     },
     look: has => { matches = has && { operators: data.operators.map(has), tensors: data.tensors.map(has) }; },
-    matches: item => item >= 0 ? matches.operators[operator(item)] : matches.tensors[transfers.tensor[-1 - item]],
+    matches: item => item >= 0 ? matches.operators[tasks.operator[item]] : matches.tensors[transfers.tensor[-1 - item]],
     describe: (item, row, lane, i) => {
-      const when = `${row.name}: ${span(lane.start[i], lane.end[i])}`;
-      const what = runs(source.microbatch(item));
-      if (item >= 0)
-        return [source.name(item), `${source.kind(item)}, ${what}`,
-          `mode ${data.modes[tasks.mode[item]]}`, when].join("\n");
-      const t = -1 - item, names = data.devices;
-      return [source.name(item), `transfer, ${what}, ${bytes(transfers.bytes[t])}`,
-        `${names[transfers.source[t]].name} \u2192 ${names[transfers.target[t]].name}`,
-        when, `arrives at ${seconds(transfers.arrival[t] * data.tick_s)}`].join("\n");
+      const t = -1 - item, what = runs(source.microbatch(item)), names = data.devices;
+      const about = item >= 0 ? [`${source.kind(item)}, ${what}`, `mode ${data.modes[tasks.mode[item]]}`]
+        : [`transfer, ${what}, ${bytes(transfers.bytes[t])}`, `${names[transfers.source[t]].name} \u2192 ${names[transfers.target[t]].name}`];
+      const critical = path?.has(item) ? [`on the critical path; waits for ${path.told(item)}`] : [];
+      const arrival = item >= 0 ? [] : [`arrives at ${seconds(transfers.arrival[t] * tick_s)}`];
+      return [source.name(item), ...about, `${row.name}: ${span(lane.start[i], lane.end[i])}`, ...arrival, ...critical].join("\n");
     },
   };
-  const lanes = row => {  // bars by lane, each in order of start, so that a window is a slice
-    const found = Array.from({ length: row.lanes }, () => []);
-    row.lane.forEach((lane, i) => found[lane].push(i));
-    return found.map(bars => ({
-      item: Int32Array.from(bars, i => row.item[i]),
-      start: Float64Array.from(bars, i => row.start[i] * data.tick_s),
-      end: Float64Array.from(bars, i => row.end[i] * data.tick_s),
-    }));
+  const lane = packed => {
+    const { item, wait, length } = columns(packed), start = new Float64Array(item.length), end = new Float64Array(item.length);
+    let at = 0;
+    for (let i = 0; i < item.length; i++) {
+      start[i] = (at += wait[i]) * tick_s;
+      end[i] = (at += length[i]) * tick_s;
+    }
+    return barLane(item, start, end, source);
   };
-  const bars = row => ({ type: "bars", name: row.name, lane: TALL, lanes: lanes(row), source });
+  const bars = row => ({ type: "bars", name: row.name, lane: TALL, lanes: row.lanes.map(lane), source });
   const rows = [{ type: "title", name: "Devices" }];
   data.devices.forEach((row, d) => {
     rows.push(bars(row));
-    const memory = data.memory[d];
-    if (memory)
-      rows.push({
-        ...memory, type: "memory", name: `peak ${bytes(memory.peak)}`, device: row.name,
-        at: Float64Array.from(memory.at, tick => tick * data.tick_s),
-      });
+    if (data.memory[d]) rows.push(memoryRow(row.name, data.memory[d], tick_s));
   });
   if (data.links.length) rows.push({ type: "title", name: "Links" }, ...data.links.map(bars));
-  timeline({
-    rows,
-    horizon: Math.max(1, data.horizon) * data.tick_s,
-    shortest: 4 * data.tick_s,
-    kinds: [...new Set(data.kinds), ...(transfers.tensor.length ? ["transfer"] : [])],
+  page({
+    rows, path,
+    horizon: Math.max(1, data.horizon) * tick_s,
+    shortest: 4 * tick_s,
+    kinds: [...data.kinds, ...(transfers.tensor.length ? ["transfer"] : [])],
     microbatches: tasks.microbatch.reduce((most, m) => Math.max(most, m), 0),
-  });
+  }, "timeline");
 })();
