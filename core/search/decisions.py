@@ -1,18 +1,22 @@
 """Makespans between the bound and the best schedule, decided one after the other.
 
-A question is one makespan under one assignment; any process can answer it. What is refuted becomes
-a bound, what is found a schedule; what is neither within its time leads to the next makespan.
+A question is one makespan under one assignment, or under any; any process can answer it. What is
+refuted becomes a bound, what is found a schedule; what is neither within its time leads to the next
+makespan. Where modes are open, what is decided for all of them together takes the least time and
+memory of each operator: its starts are a schedule in the fastest modes, if in any, and what they
+cannot keep is decided under other modes, one assignment after the other.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from importlib.util import find_spec
 
 from attrs import define, field, frozen
 
+from parplan import clock
+from parplan.errors import InfeasibleError
 from parplan.interrupts import held_interrupts
 from parplan.problem import Problem
 from parplan.rules import Rules
@@ -20,8 +24,11 @@ from parplan.schedule import Schedule
 from parplan.search.bounds import decide_makespan
 from parplan.search.bounds.deciding import Verdict
 from parplan.search.incumbent import Incumbent
-from parplan.search.placing.evaluation import tighten
-from parplan.search.scheduling.network import Network
+from parplan.search.placing.evaluation import Candidate, tighten
+from parplan.search.placing.placement import Placer
+from parplan.search.placing.savings import fastest_ways
+from parplan.search.scheduling.coupling import check_modes
+from parplan.search.scheduling.network import Assignment, Network
 
 MOST_TASKS = 4_000
 """Largest problem, in tasks, whose makespans are decided."""
@@ -39,6 +46,9 @@ OVERTIME_S = 1.0
 HOPELESS = 0.5
 """Part of its time that an attempt must have used for more time to be of any use."""
 
+MOST_BY_THEMSELVES = 4
+"""Assignments whose makespans are decided by themselves, where modes are open."""
+
 
 @frozen(eq=False)
 class Question:
@@ -46,7 +56,7 @@ class Question:
 
     problem: Problem
     rules: Rules
-    assignment: Mapping[tuple[int, int], int] | None
+    assignment: Assignment | None
     makespan: float
     seconds: float
 
@@ -61,7 +71,7 @@ class Finding:
 
 def answer(question: Question) -> Finding:
     """Answer a question; runs in any process."""
-    begun = time.monotonic()
+    begun = clock.now()
     verdict = decide_makespan(
         question.problem,
         question.rules,
@@ -69,7 +79,7 @@ def answer(question: Question) -> Finding:
         question.makespan,
         begun + question.seconds,
     )
-    return Finding(verdict, time.monotonic() - begun)
+    return Finding(verdict, clock.now() - begun)
 
 
 def can_decide(problem: Problem) -> bool:
@@ -82,6 +92,25 @@ def can_decide(problem: Problem) -> bool:
     return small and problem.objectives[0].name == "makespan" and find_spec("ortools") is not None
 
 
+def assignments_to_decide(placer: Placer, candidates: Sequence[Candidate]) -> list[Assignment]:
+    """Return the assignments in which schedules of a problem placed in one way are looked for.
+
+    The first is for what is decided of the problem: the fastest modes that go together, where modes
+    are open. The others are those of the best candidates, each to be decided by itself.
+    """
+    ranked = sorted(candidates, key=lambda candidate: candidate.figure)
+    made = [candidate.prepared.coarse.fine_assignment for candidate in ranked]
+    if not placer.coupled:
+        return made[:1]
+    fastest = placer.assignment(placer.only_placement, fastest_ways(placer.problem, placer.coupled))
+    different = [a for i, a in enumerate(made) if a not in made[:i]][:MOST_BY_THEMSELVES]
+    try:
+        check_modes(placer.problem, fastest, placer.fragile)
+    except InfeasibleError:
+        return [*different[:1], *different]
+    return [fastest, *different]
+
+
 @define(eq=False)
 class Narrowing:
     """Narrows the gap between the bound and the best schedule of a problem placed in one way.
@@ -89,11 +118,14 @@ class Narrowing:
     Attributes
     ----------
     network
-        The tasks and transfers of the only placement.
+        The tasks and transfers of the only placement, in the modes that schedules are built in.
     gap
         Relative gap at which it is done.
     workers
         Questions answered at the same time, where there is an executor.
+    assignment
+        That of the network, where other modes may be better: then what is refuted for it bounds
+        the problem no longer. None if decisions are of the problem.
     """
 
     network: Network
@@ -101,6 +133,8 @@ class Narrowing:
     incumbent: Incumbent
     gap: float
     workers: int = 1
+    assignment: Assignment | None = None
+    _refuted: float = field(default=0.0, init=False)
     _seconds: float = field(default=FIRST_S, init=False)
     _part: int = field(default=0, init=False)
     _hopeless: bool = field(default=False, init=False)
@@ -116,22 +150,25 @@ class Narrowing:
         bound, tick = self.incumbent.bound, self.rules.problem.tick_s
         if self._hopeless or left < 1.0 or bound is None or self.incumbent.gap <= self.gap:
             return None
-        low, high = bound.value, self.incumbent.values[0]
+        low, high = max(bound.value, self._refuted), self.incumbent.values[0]
         part = PARTS[(self._part + asked) % len(PARTS)]
         makespan = min(low + part * (high - low), high - tick)
         if makespan < low - 0.5 * tick:
             return None
         seconds = min(self._seconds, left)
-        return Question(self.rules.problem, self.rules, None, makespan, seconds)
+        return Question(self.rules.problem, self.rules, self.assignment, makespan, seconds)
 
     def take(self, question: Question, found: Finding) -> None:
         """Take note of what became known."""
         verdict = found.verdict
-        if verdict.bound is not None:
+        if verdict.bound is not None and self.assignment is not None:
+            self._refuted = max(self._refuted, verdict.bound.value)
+        elif verdict.bound is not None:
             self.incumbent.add_bounds([verdict.bound])
         elif verdict.starts is not None:
             self.incumbent.offer(self._schedule(verdict.starts), "decided makespans")
-            # A better schedule that was not taken is forbidden by rules that are not decided.
+            # A better schedule that was not taken is forbidden by rules that are not decided, or
+            # its modes do not go together.
             most = question.makespan + 0.5 * self.rules.problem.tick_s
             self._hopeless = self.incumbent.values[0] > most
         else:
@@ -150,20 +187,20 @@ class Narrowing:
             Where questions are answered, several at the same time; None answers them here.
         """
         if executor is None:
-            while (question := self.question(deadline - time.monotonic())) is not None:
+            while (question := self.question(deadline - clock.now())) is not None:
                 self.take(question, answer(question))
             return
         asked: dict[Future[Finding], Question] = {}
         while True:
             while len(asked) < self.workers:
-                following = self.question(deadline - time.monotonic(), len(asked))
+                following = self.question(deadline - clock.now(), len(asked))
                 if following is None:
                     break
                 with held_interrupts():  # the first submissions fork the workers
                     asked[executor.submit(answer, following)] = following
             if not asked:
                 return
-            left = max(deadline - time.monotonic(), 0.0) + OVERTIME_S
+            left = max(deadline - clock.now(), 0.0) + OVERTIME_S
             answered = wait(asked, left, return_when=FIRST_COMPLETED).done
             if not answered:
                 return  # the executor is shut down, whatever still runs there

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
+from parplan import clock
 from parplan.contracts import Capability
 from parplan.errors import InfeasibleError
 from parplan.schedule import Schedule
 from parplan.search.assigning.loop import can_assign, search_assignments
 from parplan.search.bounds import machine_bounds
 from parplan.search.coarsening.candidates import can_be_coarsened, candidate_by_levels
-from parplan.search.decisions import Narrowing, can_decide
+from parplan.search.decisions import Narrowing, assignments_to_decide, can_decide
 from parplan.search.exact import intervals, solver_for
 from parplan.search.given import given_candidate
 from parplan.search.graphs.from_problem import can_be_placed
@@ -90,7 +90,7 @@ def place_by_levels(run: Run, until: float) -> None:
     placer = run.placer
     if not run.is_open or placer.is_fixed or not can_be_placed(placer):
         return
-    if not can_be_coarsened(placer, until - time.monotonic()):
+    if not can_be_coarsened(placer, until - clock.now()):
         return
     run.incumbent.tell("levels")
     limit = min((candidate.makespan for candidate in run.candidates), default=math.inf)
@@ -155,7 +155,7 @@ def _as_pinned(run: Run, until: float) -> Iterator[Prepared]:
     placer, first = run.placer, run.candidates[0].prepared
     yield from _with_stages_apart(placer, first)
     for ways in economies(placer, first.placement):
-        if time.monotonic() > until:
+        if clock.now() > until:
             return
         if ways != first.ways:
             with contextlib.suppress(InfeasibleError):
@@ -181,7 +181,7 @@ def stand_beside(
     bound = run.incumbent.bound
     comparable = is_makespan(run.problem)
     for baseline in made:
-        if time.monotonic() > until:
+        if clock.now() > until:
             return
         value = bound.value if bound is not None and comparable else None
         as_made = baseline.expand()
@@ -225,11 +225,21 @@ def decide_makespans(run: Run, until: float) -> None:
     """Decide makespans between the bound and the best schedule of a problem's only placement."""
     if not (can_decide_makespans(run) and run.candidates and run.is_open):
         return
-    assignment = run.candidates[0].prepared.coarse.fine_assignment
-    network = build_network(run.problem, run.rules, assignment)
-    options = run.options
-    narrowing = Narrowing(network, run.rules, run.incumbent, options.gap, options.workers)
-    run.with_workers("decided makespans", lambda crew: narrowing.run(crew, until))
+    options, assignments = run.options, assignments_to_decide(run.placer, run.candidates)
+
+    def work(crew: Executor | None) -> None:
+        for number, assignment in enumerate(assignments):
+            if not run.is_open:
+                return
+            now = clock.now()
+            end = now + (until - now) / (len(assignments) - number)
+            network = build_network(run.problem, run.rules, assignment)
+            own = assignment if number else None
+            Narrowing(network, run.rules, run.incumbent, options.gap, options.workers, own).run(
+                crew, end
+            )
+
+    run.with_workers("decided makespans", work)
 
 
 def can_decide_makespans(run: Run) -> bool:
@@ -243,7 +253,7 @@ def assign_by_model(run: Run, until: float) -> None:
     if solver is None or run.incumbent.schedule is None or not is_makespan(run.problem):
         return
     seconds = intervals(run.problem, run.rules) / STATED_PER_SECOND
-    if can_assign(run.rules) and seconds <= (until - time.monotonic()) / 2:
+    if can_assign(run.rules) and seconds <= (until - clock.now()) / 2:
         run.incumbent.tell("assignment")
         search_assignments(run.placer, solver, run.options, run.incumbent, until)
 
@@ -261,7 +271,7 @@ def gains_by_assigning_first(run: Run) -> bool:
 
 def search_placements(run: Run, until: float) -> None:
     """Search placements and rules near the best candidates."""
-    if run.placer.is_fixed or time.monotonic() >= until:
+    if run.placer.is_fixed or clock.now() >= until:
         return
     for ruled in under_rules(run.placer, run.candidates, until):
         run.take(ruled, "rules on a hand-made placement")
@@ -296,7 +306,7 @@ def redo_parts(run: Run, until: float) -> None:
 
 def search_sequences(run: Run, until: float) -> None:
     """Search the sequences of the best candidates' placements."""
-    if time.monotonic() >= until:
+    if clock.now() >= until:
         return
     options = run.options
     best = min(run.candidates, key=lambda candidate: candidate.figure)
@@ -320,7 +330,7 @@ def bend(run: Run, criterion: ScenarioCriterion, until: float) -> None:
         schedule = finisher.finish(candidate)
         run.incumbent.offer(schedule, "comparison by scenarios")
         ranked.append((criterion.value(schedule, run.rules), candidate))
-        if time.monotonic() > until:
+        if clock.now() > until:
             break
     best = [c for _, c in sorted(ranked, key=lambda row: row[0])]
     for candidate in improved_by_scenarios(run.placer, best, criterion, until, run.options.seed):

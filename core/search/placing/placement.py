@@ -242,6 +242,11 @@ class Placer:
         """Whether no block has a choice of its device."""
         return all(len(devices) == 1 for row in self.devices_of for devices in row)
 
+    @property
+    def only_placement(self) -> Placement:
+        """The placement of a problem that is fixed."""
+        return tuple(tuple(d for (d,) in row) for row in self.devices_of)
+
     @cached_property
     def may_merge(self) -> bool:
         """Whether operators of this problem may be merged at all."""

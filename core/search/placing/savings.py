@@ -9,7 +9,7 @@ from attrs import frozen
 from parplan.graph import Kind
 from parplan.problem import Problem
 from parplan.saved_tensors import BACKWARD
-from parplan.search.placing.ways import Coupled
+from parplan.search.placing.ways import Coupled, Ways
 
 
 @frozen
@@ -53,6 +53,15 @@ def find_savings(problem: Problem, coupled: Sequence[Coupled]) -> tuple[Saving, 
             if saved > 0:
                 found.append(Saving(number, way, saved, longer, *_moved(problem, one, chosen)))
     return tuple(sorted(found, key=lambda s: (-s.saved / (s.ticks + 1), s.moved, s.coupled, s.way)))
+
+
+def fastest_ways(problem: Problem, coupled: Sequence[Coupled]) -> Ways:
+    """Return the way of each coupled operators that takes the least time, and then keeps least."""
+    found = []
+    for one in coupled:
+        costs = [(_ticks(problem, one, w), _kept_bytes(problem, one, w)) for w in one.ways]
+        found.append(costs.index(min(costs)))
+    return tuple(found)
 
 
 def _kept_bytes(problem: Problem, coupled: Coupled, way: Mapping[int, int]) -> int:

@@ -46,7 +46,7 @@ def _all_starts(placer: Placer, seed: int) -> Iterator[Named]:
     if not all(all(row) for row in placer.devices_of):
         return  # some block runs on no single device: on groups only, or nowhere as a whole
     if placer.is_fixed:
-        yield "as pinned", tuple(tuple(d for (d,) in row) for row in placer.devices_of)
+        yield "as pinned", placer.only_placement
         return
     if placer.alike:
         yield from _starts(placer, 0, seed, groups=len(placer.groups))
