@@ -37,6 +37,10 @@ FIRST_SHARE = 0.25
 FIRST_SHARE_EXACT = 0.1
 """The same where a solver has the whole problem later."""
 
+SECONDS_PER_TASK = 0.02
+"""Seconds per task, at most, in which the placement of a graph is annealed before other steps: of
+small graphs all schedules are enumerated in less than a share of the limit."""
+
 LEVELS_SHARE = 0.1
 """Part of the time limit for placing a coarse graph and refining it, where graphs are no chains."""
 
@@ -194,7 +198,8 @@ def _start_graph(run: Run, until: float) -> None:
     if not large:
         _bound(run)
     with run.contained("graph schedules", optional=True):
-        steps.schedule_as_graph(run, until)
+        enough = clock.now() + SECONDS_PER_TASK * run.problem.task_count
+        steps.schedule_as_graph(run, min(until, enough))
     if large:
         _bound(run)
     with run.contained("enumeration", optional=True):
