@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from parplan.api import simulate as simulate
     from parplan.api import write_comparison as write_comparison
     from parplan.api import write_report as write_report
+    from parplan.api import write_svg as write_svg
     from parplan.api import write_trace as write_trace
     from parplan.assembly import assemble_problem as assemble_problem
     from parplan.checking import check_plan as check_plan
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "api": (
         "check compare describe explain export_plan import_model load_registry plan show simulate "
-        "write_comparison write_report write_trace"
+        "write_comparison write_report write_svg write_trace"
     ),
     "assembly": "assemble_problem",
     "checking": "check_plan check_schedule",

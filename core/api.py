@@ -331,6 +331,32 @@ def write_trace(plan: Plan, path: str | Path) -> Path:
     return Path(path)
 
 
+def write_svg(plan: Plan, path: str | Path) -> Path:
+    """Write a plan's Gantt chart as SVG, for papers, and return its path."""
+    from parplan.figures import figures_of
+    from parplan.files import write_text
+    from parplan.report.gantt import gantt_svg
+
+    write_text(Path(path), gantt_svg(figures_of(plan, "")))
+    return Path(path)
+
+
+def notebook_html(shown: Plan | Comparison, *, registry: Registry | None = None) -> str:
+    """Return what a notebook shows of a plan or a comparison; of a broken one, why not."""
+    from html import escape
+
+    from parplan.comparison_figures import comparison_figures
+    from parplan.figures import figures_of
+    from parplan.report.notebook import comparison_notebook, plan_notebook
+
+    try:
+        if isinstance(shown, Plan):
+            return plan_notebook(figures_of(shown, unit_of(shown, registry)))
+        return comparison_notebook(comparison_figures(shown, unit_of(shown.plan, registry)))
+    except InputError as error:
+        return f"<p>{escape(str(error))}</p>"
+
+
 def import_model(
     kind: str,
     path: str | Path,

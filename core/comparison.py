@@ -78,3 +78,9 @@ class Comparison:
             if entry.split and entry.plan is not None and entry.plan.problem == problem:
                 return entry
         return None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table of all schedules."""
+        from parplan.api import notebook_html  # plain data: only who looks needs it
+
+        return notebook_html(self)

@@ -73,3 +73,9 @@ class Plan:
         if self.value == self.bound.value:
             return 0.0
         return abs(self.value - self.bound.value) / max(abs(self.value), 1e-300)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: figures, Gantt chart and devices."""
+        from parplan.api import notebook_html  # a plan is plain data: only who looks needs it
+
+        return notebook_html(self)

@@ -23,6 +23,8 @@ from parplan.figures import (
     proof_text,
 )
 from parplan.graph import Kind
+from parplan.palette import COLOURS as PALETTE
+from parplan.palette import TRANSFER, ink
 from parplan.schedule import Column, Schedule
 from parplan.text import plain, seconds_text
 from parplan.timeline import Row, coverage, device_rows, link_rows
@@ -40,16 +42,11 @@ LETTERS = {
     Kind.COLLECTIVE: "C",
     Kind.OTHER: "X",
 }
-# Okabe and Ito (2008): told apart with any colour vision.
 COLOURS = {
-    "F": "#ffffff on #0072b2",
-    "B": "#000000 on #e69f00",
-    "W": "#000000 on #009e73",
-    "O": "#000000 on #cc79a7",
-    "C": "#000000 on #56b4e9",
-    "X": "#000000 on #999999",
-    "T": "#000000 on #56b4e9",
+    letter: f"{ink(kind.value)} on {PALETTE[kind.value]}"
+    for kind, letter in reversed(LETTERS.items())
 }
+COLOURS["T"] = f"{ink(TRANSFER)} on {PALETTE[TRANSFER]}"
 UNBOUNDED = 400
 LEVELS = " ▁▂▃▄▅▆▇█"
 ROWS = 64

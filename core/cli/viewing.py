@@ -21,21 +21,26 @@ VIOLATED = 1
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--html", type=click.Path(path_type=Path), help="Write the HTML report here.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Write a Perfetto trace here.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Write the Gantt chart here.")
 @plugin_option
 @click.pass_obj
-def show_command(settings: Settings, plan: Path, html: Path | None, trace: Path | None) -> None:
-    """Draw PLAN in the terminal, or as HTML or a trace."""
+def show_command(
+    settings: Settings, plan: Path, html: Path | None, trace: Path | None, svg: Path | None
+) -> None:
+    """Draw PLAN in the terminal, or as HTML, a trace or SVG."""
     from parplan import api
     from parplan.plan_file import load_plan
 
     registry = load_registry(settings)
     loaded = load_plan(plan)
-    if html is None and trace is None:
+    if html is None and trace is None and svg is None:
         emit(api.show(loaded, registry=registry, colour=colour_wanted()))
     if html is not None:
         emit(f"report: {api.write_report(loaded, html, registry=registry)}")
     if trace is not None:
         emit(f"trace: {api.write_trace(loaded, trace)}")
+    if svg is not None:
+        emit(f"chart: {api.write_svg(loaded, svg)}")
 
 
 @click.command("check")

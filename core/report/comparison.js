@@ -53,7 +53,7 @@
     path: null,
     horizon: data.horizon_s,
     shortest: data.shortest_s,
-    kinds: data.kinds,
+    colours: data.colours,
     microbatches: data.microbatches,
   }, "comparison");
   transfers.addEventListener("change", () => show(rows()));

@@ -14,6 +14,7 @@ import numpy as np
 
 from parplan.comparison import Entry
 from parplan.comparison_figures import ComparisonFigures, EntryFigures
+from parplan.palette import TRANSFER, colours_of
 from parplan.report.packing import packed
 from parplan.schedule import Column, Schedule
 from parplan.text import percent_text, plain, value_text
@@ -21,8 +22,6 @@ from parplan.timeline import Row, device_rows, link_rows
 
 MOST_TRANSFERS = 200_000
 """Transfers drawn at most; beyond, they are left out of the page, which says so."""
-
-TRANSFER = "transfer"
 
 T = TypeVar("T", bound=Hashable)
 
@@ -63,6 +62,7 @@ def comparison_drawing(figures: ComparisonFigures) -> dict[str, Any]:
         "transfers": transfers,
         "entries": entries,
         "kinds": list(tables.kinds),
+        "colours": colours_of(list(tables.kinds)),
         "names": list(tables.names),
         "passes": list(tables.passes),
     }

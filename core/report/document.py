@@ -47,23 +47,29 @@ def document(template: str, scripts: Sequence[str], data: Any, **values: Any) ->
     values
         What the template names; text is escaped.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
     script = "".join(_read(name) for name in scripts)
     style = _read("report.css")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_read)
-    )
-    return environment.get_template(template).render(
+    return fragment(
+        template,
         **values,
-        plain=plain,
         data=Markup(script_json(data)),
         script=Markup(script),
         script_hash=_hash(script),
         style=Markup(style),
         style_hash=_hash(style),
     )
+
+
+def fragment(template: str, **values: Any) -> str:
+    """Return a template of this folder filled in, without script or style; text is escaped."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_read)
+    )
+    return environment.get_template(template).render(**values, plain=plain)
 
 
 def script_json(data: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from parplan.explaining.explanation import Explanation
 from parplan.explaining.text import cause_text
 from parplan.figures import PlanFigures
+from parplan.palette import TRANSFER, colours_of
 from parplan.report.packing import packed
 from parplan.schedule import Schedule
 from parplan.text import plain
@@ -60,10 +61,16 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _kinds(schedule: Schedule) -> dict[str, Any]:
-    """Return the kinds there are, and which of them each operator is of."""
+    """Return the kinds there are, which of them each operator is of, and colours."""
     kinds = [operator.kind.value for operator in schedule.problem.graph.operators]
     known = list(dict.fromkeys(kinds))
-    return {"kinds": known, "kind": packed([known.index(kind) for kind in kinds])}
+    drawn = [*known, *([TRANSFER] if len(schedule.transfers) else [])]
+    number = {kind: i for i, kind in enumerate(known)}
+    return {
+        "kinds": known,
+        "kind": packed([number[kind] for kind in kinds]),
+        "colours": colours_of(drawn),
+    }
 
 
 def _tasks(schedule: Schedule) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 // A page with one timeline: what of it every report has.
 const page = (scene, name) => {
-  const colours = palette(scene.microbatches);
+  const colours = palette(scene.colours, scene.microbatches);
   const line = timeline(scene, colours);
   const finder = finding(line, scene);
   const colourBy = document.getElementById("colour");
@@ -15,7 +15,7 @@ const page = (scene, name) => {
   const recolour = () => {
     line.colourBy(colourBy.value);
     legend.replaceChildren();
-    if (colourBy.value === "kind") scene.kinds.forEach(kind => swatch(colours.ofKind(kind), kind));
+    if (colourBy.value === "kind") Object.keys(scene.colours).forEach(kind => swatch(colours.ofKind(kind), kind));
     else {
       swatch(colours.ofMicrobatch(0), "microbatch 0");
       if (scene.microbatches) swatch(colours.ofMicrobatch(scene.microbatches), `microbatch ${scene.microbatches}`);

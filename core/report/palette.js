@@ -1,14 +1,8 @@
 // Colours: of kinds, of microbatches, and of the page in its light or dark theme.
-const palette = microbatches => {
-  // Okabe and Ito (2008): told apart with any colour vision.
-  const KINDS = {
-    "forward": "#0072b2", "backward": "#e69f00", "backward-input": "#d55e00",
-    "backward-weight": "#009e73", "optimizer": "#cc79a7", "collective": "#f0e442",
-    "other": "#999999", "transfer": "#56b4e9",
-  };
-  const DARK = new Set(["#0072b2", "#d55e00", "#009e73"]);
-  // Viridis at five points: even in grey it grows lighter all along.
-  const SCALE = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const palette = (kinds, microbatches) => {
+  const NONE = "#999999";  // of what runs once per step
+  // Viridis at five points, less its darkest, which is not seen on a dark page: even in grey it grows lighter.
+  const SCALE = [[72, 50, 140], [49, 104, 142], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
   const shade = m => {
     const x = microbatches ? m / microbatches * (SCALE.length - 1) : 0;
     const i = Math.min(Math.floor(x), SCALE.length - 2);
@@ -18,10 +12,10 @@ const palette = microbatches => {
   const theme = {};
   return {
     theme,
-    ofKind: kind => KINDS[kind] || KINDS.other,
-    ofMicrobatch: m => m < 0 ? KINDS.other : shades[m],
+    ofKind: kind => kinds[kind][0],
+    ofMicrobatch: m => m < 0 ? NONE : shades[m],
     // What is written on a bar of a colour.
-    inkOnKind: kind => DARK.has(KINDS[kind]) ? "#fff" : "#000",
+    inkOnKind: kind => kinds[kind][1],
     inkOnMicrobatch: m => m >= 0 && m * 2 < microbatches ? "#fff" : "#000",
     read: () => {
       const style = getComputedStyle(document.documentElement);

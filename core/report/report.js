@@ -45,7 +45,7 @@
     rows, path,
     horizon: Math.max(1, data.horizon) * tick_s,
     shortest: 4 * tick_s,
-    kinds: [...data.kinds, ...(transfers.tensor.length ? ["transfer"] : [])],
+    colours: data.colours,
     microbatches: tasks.microbatch.reduce((most, m) => Math.max(most, m), 0),
   }, "timeline");
 })();

@@ -1,7 +1,7 @@
 // A timeline on one canvas: rows of bars and of memory, over an axis of seconds.
 // Names only ever reach the page as canvas text or textContent.
 //
-// A scene has `horizon` and `shortest` (seconds), `kinds`, `microbatches` (the largest number), `path` (or
+// A scene has `horizon` and `shortest` (seconds), `colours` ([of a bar, of its text] by kind), `microbatches` (the largest), `path` (or
 // null) and `rows`, each of a `type`:
 //   "title"   name, note
 //   "bars"    name, lane (pixels of one), lanes (of barLane), source
