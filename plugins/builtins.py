@@ -44,7 +44,7 @@ IMPORTERS = (
     "parplan.plugins.importers.pipedream:PipeDream",
     "parplan.plugins.importers.stages:Stages",
 )
-EXPORTERS: tuple[str, ...] = ()
+EXPORTERS: tuple[str, ...] = ("parplan.plugins.exporters.torch_csv:TorchCsv",)
 STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:GPipe",
     "parplan.plugins.strategies.one_forward_one_backward:OneForwardOneBackward",

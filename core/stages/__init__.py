@@ -1,0 +1,1 @@
+"""A plan as a program of pipeline stages: what a runtime that executes stages can be told."""

@@ -1,0 +1,96 @@
+"""Drafts changed to what a runtime asks of them; each function says what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import attrs
+
+from parplan.stages.drafting import Draft, Item
+from parplan.stages.program import Action, ActionKind
+
+Adaptation = Callable[[Draft], Draft]
+
+
+def with_whole_backward(draft: Draft, stages: Collection[int], place: ActionKind) -> Draft:
+    """Return a draft in which the backward passes of some stages are not split.
+
+    Parameters
+    ----------
+    place
+        Whether the whole pass stands where I stood, or where W did.
+    """
+    rows = dict(draft.rows)
+    other = (
+        ActionKind.WEIGHT_GRADIENT
+        if place is ActionKind.INPUT_GRADIENT
+        else ActionKind.INPUT_GRADIENT
+    )
+    for item in draft.rows:
+        if isinstance(item, Action) and item.stage in stages and item.kind is place:
+            weight = Action(item.stage, other, item.microbatch)
+            both = sorted({*rows.pop(item), *rows.pop(weight)}, key=draft.planned.place_of)
+            rows[_whole(item)] = tuple(both)
+    orders = tuple(
+        tuple(
+            _whole(item) if _is_split(item, stages) else item
+            for item in order
+            if not (_is_split(item, stages) and isinstance(item, Action) and item.kind is other)
+        )
+        for order in draft.orders
+    )
+    return attrs.evolve(draft, rows=rows, orders=orders)
+
+
+def _is_split(item: Item, stages: Collection[int]) -> bool:
+    split = (ActionKind.INPUT_GRADIENT, ActionKind.WEIGHT_GRADIENT)
+    return isinstance(item, Action) and item.stage in stages and item.kind in split
+
+
+def _whole(item: Item) -> Action:
+    assert isinstance(item, Action)
+    return attrs.evolve(item, kind=ActionKind.BACKWARD)
+
+
+def renumbered(draft: Draft, number: Mapping[int, int]) -> Draft:
+    """Return a draft in which microbatch k is called ``number[k]``; no time changes."""
+
+    def one(item: Item) -> Item:
+        if not isinstance(item, Action):
+            return item
+        return attrs.evolve(item, microbatch=number[item.microbatch])
+
+    return attrs.evolve(
+        draft,
+        rows={one(item): rows for item, rows in draft.rows.items()},
+        orders=tuple(tuple(map(one, order)) for order in draft.orders),
+        numbers=tuple(
+            draft.numbers[k] for k in sorted(range(len(draft.numbers)), key=number.__getitem__)
+        ),
+    )
+
+
+def in_turn(draft: Draft, stages: Collection[int]) -> Draft:
+    """Return a draft in which some stages run their forward passes in the order of microbatches.
+
+    They take the places of those forward passes in the order of their device.
+    """
+
+    def one(order: Sequence[Item]) -> tuple[Item, ...]:
+        waiting = {s: iter(sorted(forwards(order, s))) for s in stages}
+        return tuple(
+            next(waiting[item.stage]) if isinstance(item, Action) and _is_one_of(item, stages)
+            else item
+            for item in order
+        )  # fmt: skip
+
+    return attrs.evolve(draft, orders=tuple(map(one, draft.orders)))
+
+
+def forwards(order: Sequence[Item], stage: int) -> list[Action]:
+    """Return the forward passes of a stage, in the order of its device."""
+    return [item for item in order if isinstance(item, Action) and _is_one_of(item, (stage,))]
+
+
+def _is_one_of(item: Action, stages: Collection[int]) -> bool:
+    return item.kind is ActionKind.FORWARD and item.stage in stages

@@ -1,0 +1,219 @@
+"""Schedule files for ``torch.distributed.pipelining``, with a manifest of their stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from attrs import frozen
+
+from parplan.contracts import Exported, Exporter
+from parplan.errors import InputError
+from parplan.files import write_text
+from parplan.plans import Plan
+from parplan.plugins.exporters.torch_checks import Wiring, check_comms, check_compute
+from parplan.plugins.exporters.torch_manifest import manifest
+from parplan.plugins.exporters.torch_rows import Receive, comms_rows, compute_rows
+from parplan.stages.adapting import forwards, in_turn, renumbered, with_whole_backward
+from parplan.stages.building import DEFAULT_SLACK, stage_program
+from parplan.stages.drafting import Draft
+from parplan.stages.program import ActionKind, StageProgram
+from parplan.structuring import structure
+from parplan.text import seconds_text
+
+COMPUTE_FILE, COMMS_FILE, MANIFEST_FILE = "compute.csv", "comms.csv", "stages.json"
+
+
+class Order(StrEnum):
+    """What to do where several last stages take microbatches in different orders."""
+
+    EXACT = "exact"
+    REPAIR = "repair"
+
+
+@frozen
+class TorchCsvOptions:
+    """How a plan becomes schedule files.
+
+    Attributes
+    ----------
+    order
+        ``exact``: refuse what PyTorch cannot run in the planned order. ``repair``: let the last
+        stages run their forward passes in the order of microbatches, and say what that costs.
+    slack
+        Part of the planned makespan that larger stages may cost.
+    """
+
+    order: Order = Order.EXACT
+    slack: float = DEFAULT_SLACK
+
+
+class TorchCsv(Exporter):
+    """Writes ``compute.csv``, ``comms.csv`` and ``stages.json``."""
+
+    name: ClassVar[str] = "torch-csv"
+    options: ClassVar[type] = TorchCsvOptions
+
+    def export(self, plan: Plan, directory: Path, options: Mapping[str, Any]) -> Exported:
+        """Write the files of a plan; InputError names what PyTorch cannot run."""
+        chosen = structure(dict(options), TorchCsvOptions, key="options")
+        program = torch_program(plan, chosen)
+        texts = schedule_texts(program)
+        names = {form: name for name, form in _FORMS.items() if name in texts}
+        texts[MANIFEST_FILE] = json.dumps(manifest(program, names), indent=1) + "\n"
+        for name, text in texts.items():
+            write_text(directory / name, text)
+        read = {name: (directory / name).read_text(encoding="utf-8") for name in texts}
+        _check(program, read)
+        figures = {
+            "stages": len(program.stages),
+            "ranks": len(program.ranks),
+            "chain": program.is_chain,
+            "planned_makespan_s": program.planned_makespan_s,
+            "makespan_s": program.makespan_s,
+        }
+        return Exported(tuple(directory / name for name in texts), _notes(program), figures)
+
+
+_FORMS = {COMPUTE_FILE: "compute_only", COMMS_FILE: "compute_comms"}
+
+
+def torch_program(plan: Plan, options: TorchCsvOptions) -> StageProgram:
+    """Return a plan's stage program as PyTorch can run it.
+
+    The first stages' backward passes are whole: PyTorch's stage 0 does all of its work in W. The
+    last stages take microbatches in the order of their numbers, as losses are counted.
+
+    Raises
+    ------
+    InputError
+        Naming what PyTorch cannot run.
+    """
+    workload = plan.problem.workload
+    if len(set(workload.scales)) > 1:
+        raise InputError(
+            "its microbatches differ in size; PyTorch's stages receive tensors of one size: plan "
+            "with equal microbatches (no workload.scales)"
+        )
+    kinds = (ActionKind.INPUT_GRADIENT, ActionKind.WEIGHT_GRADIENT)
+    ways = tuple(partial(_adapted, order=options.order, place=kind) for kind in kinds)
+    program = stage_program(plan, options.slack, ways)
+    _require_backwards(program)
+    return program
+
+
+def _adapted(made: Draft, *, order: Order, place: ActionKind) -> Draft:
+    """Return a draft as PyTorch can run it."""
+    roots, sinks = _ends(made)
+    made = with_whole_backward(made, roots, place)
+    orders = {
+        stage: [action.microbatch for action in forwards(items, stage)]
+        for items in made.orders
+        for stage in sinks
+        if forwards(items, stage)
+    }
+    first = orders[min(orders)]
+    if not made.planned.problem.workload.releases_s:
+        made = renumbered(made, {k: i for i, k in enumerate(first)})
+        first_is_sorted = True
+    else:
+        first_is_sorted = first == sorted(first)
+    differ = [stage for stage, found in orders.items() if found != first]
+    if first_is_sorted and not differ:
+        return made
+    if order is Order.REPAIR:
+        return in_turn(made, sinks)
+    stage = differ[0] if differ else min(orders)
+    raise InputError(
+        f"last stage {stage} takes microbatches in the order {orders[stage]}, which PyTorch runs "
+        "with wrong gradients: it counts losses; '--set order=repair' lets it take them in turn "
+        "and says what that costs",
+        key="options.order",
+    )
+
+
+def _ends(made: Draft) -> tuple[set[int], set[int]]:
+    """Return the stages that read from no other, and those that no other reads from."""
+    stages = range(len(made.parts))
+    pairs = {(made.stage_of[a], made.stage_of[b]) for a, b in made.planned.layer_graph.edges}
+    apart = [(a, b) for a, b in pairs if a != b]
+    return set(stages) - {b for _, b in apart}, set(stages) - {a for a, _ in apart}
+
+
+def _require_backwards(program: StageProgram) -> None:
+    """Raise InputError for a chain of which only some stages have a backward pass."""
+    if not program.is_training or not program.is_chain:
+        return
+    for stage in program.stages:
+        if not stage.backward and not stage.weight:
+            names = ", ".join(stage.modules[:3] or stage.forward[:3])
+            raise InputError(
+                f"stage {stage.index} ({names}) has no backward pass; PyTorch's pipelines run one "
+                "for every stage: put its operators on the device of a neighbour that has one"
+            )
+    for edge in program.edges:
+        if not edge.gradients:
+            raise InputError(
+                f"no gradient flows from stage {edge.target} to stage {edge.source}; PyTorch's "
+                "pipelines send one: put both on one device"
+            )
+
+
+def schedule_texts(program: StageProgram) -> dict[str, str]:
+    """Return the schedule files by name; of a program that is no chain only the second.
+
+    Raises
+    ------
+    InputError
+        If no order of receives fits the sends of all ranks.
+    """
+    texts = {}
+    if program.is_chain:
+        texts[COMPUTE_FILE] = _text(compute_rows(program))
+    wiring = Wiring.of(program)
+    refusals = []
+    for receive in Receive:
+        text = _text(comms_rows(program, receive))
+        try:
+            check_comms(text, wiring)
+        except InputError as refusal:
+            refusals.append(refusal)
+        else:
+            return {**texts, COMMS_FILE: text}
+    raise InputError(f"PyTorch cannot run the messages of this plan: {refusals[0]}")
+
+
+def _text(rows: list[list[str]]) -> str:
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
+def _check(program: StageProgram, read: Mapping[str, str]) -> None:
+    """Raise InputError if what was read from the files is not what PyTorch runs rightly."""
+    wiring = Wiring.of(program)
+    for name, check in ((COMPUTE_FILE, check_compute), (COMMS_FILE, check_comms)):
+        if name in read:
+            check(read[name], wiring)
+    json.loads(read[MANIFEST_FILE])
+
+
+def _notes(program: StageProgram) -> tuple[str, ...]:
+    notes = [
+        f"{len(program.stages)} stages on {len(program.ranks)} ranks; re-timed stage by stage: "
+        f"{seconds_text(program.makespan_s)} against {seconds_text(program.planned_makespan_s)} "
+        "planned"
+    ]
+    if not program.is_chain:
+        notes.append(
+            "the stages form no chain, so there is no compute.csv: PyTorch's own pipelines run "
+            "chains only"
+        )
+    if program.numbers != tuple(range(program.microbatches)):
+        notes.append(
+            "microbatches are numbered in the order in which the last stage takes them "
+            "(stages.json: planned_microbatches)"
+        )
+    return tuple(notes)
