@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from parplan.api import describe as describe
     from parplan.api import explain as explain
     from parplan.api import export_plan as export_plan
+    from parplan.api import from_torch as from_torch
     from parplan.api import import_model as import_model
+    from parplan.api import import_object as import_object
     from parplan.api import load_registry as load_registry
     from parplan.api import plan as plan
     from parplan.api import show as show
@@ -80,8 +82,8 @@ if TYPE_CHECKING:
 # No module may have the name of a public function: importing the module would hide it.
 _PLACES = {
     "api": (
-        "check compare describe explain export_plan import_model load_registry plan show simulate "
-        "write_comparison write_report write_svg write_trace"
+        "check compare describe explain export_plan from_torch import_model import_object "
+        "load_registry plan show simulate write_comparison write_report write_svg write_trace"
     ),
     "assembly": "assemble_problem",
     "checking": "check_plan check_schedule",

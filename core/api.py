@@ -373,6 +373,89 @@ def import_model(
     return graph
 
 
+def import_object(
+    kind: str,
+    model: Any,
+    options: Mapping[str, Any] | None = None,
+    *,
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+) -> Graph:
+    """Return the graph of a model in memory, as the library of an importer has it."""
+    known = load_registry(plugins) if registry is None else registry
+    entry = known.get("importers", kind)
+    importer: Any = entry.value
+    graph: Graph = guarded(
+        entry, "load_object", lambda: importer.load_object(model, dict(options or {}))
+    )
+    return graph
+
+
+def from_torch(
+    module: Any,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry | None = None,
+    **options: Any,
+) -> Graph:
+    """Return the graph of a PyTorch module called with arguments, which may be on ``meta``.
+
+    Parameters
+    ----------
+    module
+        A ``torch.nn.Module``, or a ``torch.export.ExportedProgram`` (without arguments).
+    options
+        Those of the importer ``torch``, e.g. ``granularity="layer"``.
+
+    Raises
+    ------
+    InputError
+        If PyTorch is not installed, or what the module does depends on data.
+    """
+    model = (module, tuple(args), dict(kwargs or {}))
+    return import_object("torch", model, options, registry=registry)
+
+
+def export_plan(
+    plan: Plan | str | Path,
+    kind: str,
+    directory: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+) -> Exported:
+    """Write a plan or plan file in the form of another tool, and return what was written.
+
+    Parameters
+    ----------
+    kind
+        Name of an exporter.
+    directory
+        Made if it is not there; its parent must be.
+
+    Raises
+    ------
+    InputError
+        If the plan breaks its rules, or the other tool cannot express it.
+    """
+    from parplan.figures import require_whole
+    from parplan.files import make_folder
+    from parplan.plan_file import load_plan
+
+    known = load_registry(plugins) if registry is None else registry
+    entry = known.get("exporters", kind)
+    given = plan if isinstance(plan, Plan) else load_plan(Path(plan))
+    require_whole(given)
+    folder = make_folder(Path(directory))
+    exporter: Any = entry.value
+    done: Exported = guarded(
+        entry, "export", lambda: exporter.export(given, folder, dict(options or {}))
+    )
+    return done
+
+
 def export_plan(
     plan: Plan | str | Path,
     kind: str,

@@ -311,6 +311,16 @@ class Importer(ABC):
         """
         raise InputError(f"kind '{self.name}' needs 'file', the path of the model", key="model")
 
+    def load_object(self, model: Any, options: Mapping[str, Any]) -> Graph:
+        """Return the graph of a model that is in memory, as its library has it.
+
+        Raises
+        ------
+        InputError
+            Unless defined anew: most importers need a file.
+        """
+        raise InputError(f"kind '{self.name}' reads files alone, and no model in memory")
+
 
 @frozen
 class Exported:

@@ -43,6 +43,7 @@ IMPORTERS = (
     "parplan.plugins.importers.json_graph:JsonGraph",
     "parplan.plugins.importers.pipedream:PipeDream",
     "parplan.plugins.importers.stages:Stages",
+    "parplan.plugins.importers.torch_importer:Torch",
 )
 EXPORTERS: tuple[str, ...] = ("parplan.plugins.exporters.torch_csv:TorchCsv",)
 STRATEGIES: tuple[str, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ import click
 from attrs import evolve, frozen
 
 from parplan.cli.output import emit
-from parplan.errors import InputError
+from parplan.errors import InputError, ParplanError
 from parplan.text import plain
 
 if TYPE_CHECKING:
@@ -48,6 +49,37 @@ def add_plugins(settings: Settings, plugins: tuple[str, ...]) -> Settings:
     if plugins and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     return evolve(settings, plugins=(*settings.plugins, *plugins))
+
+
+def call_named(text: str, option: str) -> Any:
+    """Return what a function returns that is named on the command line as MODULE:FUNCTION.
+
+    The module may stand in the working folder. Only the command line can name code; no file can.
+
+    Raises
+    ------
+    InputError
+        If there is no such module or function, or it fails; naming the option.
+    """
+    module, _, name = text.partition(":")
+    if not module or not name:
+        raise InputError(f"'{text}' names no function; write MODULE:FUNCTION", key=option)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"module '{module}' cannot be imported: {reason}", key=option) from error
+    if not callable(found):
+        raise InputError(f"module '{module}' has no function '{name}'", key=option)
+    try:
+        return found()
+    except ParplanError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"'{text}' failed: {reason}", key=option) from error
 
 
 def load_registry(settings: Settings) -> Registry:

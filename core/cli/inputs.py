@@ -10,6 +10,7 @@ import click
 
 from parplan.cli.common import (
     Settings,
+    call_named,
     colour_wanted,
     load_registry,
     named_options,
@@ -68,7 +69,12 @@ def _cost_row(row: CostRow, origins: dict[str, int]) -> tuple[str, ...]:
 
 @click.command("import")
 @click.argument("kind")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    metavar="MODULE:FUNCTION",
+    help="Python code that returns the model, in place of FILE; in the working directory too.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the graph goes.")
 @click.option(
     "--set", "options", multiple=True, metavar="NAME=VALUE", help="An option of the importer."
@@ -76,16 +82,29 @@ def _cost_row(row: CostRow, origins: dict[str, int]) -> tuple[str, ...]:
 @plugin_option
 @click.pass_obj
 def import_command(
-    settings: Settings, kind: str, file: Path, output: Path | None, options: tuple[str, ...]
+    settings: Settings,
+    kind: str,
+    file: Path | None,
+    model: str | None,
+    output: Path | None,
+    options: tuple[str, ...],
 ) -> None:
-    """Read a model file and write its graph as JSON.
+    """Read a model file, or call code that makes a model, and write its graph as JSON.
 
     KIND is the name of an importer; 'parplan plugins' lists them.
     """
     from parplan import api
     from parplan.plan_file import graph_text, save_graph
 
-    graph = api.import_model(kind, file, named_options(options), registry=load_registry(settings))
+    if (file is None) == (model is None):
+        raise click.UsageError("name a FILE, or code by --model MODULE:FUNCTION, and not both")
+    registry = load_registry(settings)
+    chosen = named_options(options)
+    if file is not None:
+        graph = api.import_model(kind, file, chosen, registry=registry)
+    else:
+        made = call_named(model or "", "--model")
+        graph = api.import_object(kind, made, chosen, registry=registry)
     if output is None:
         emit(graph_text(graph))
         return

@@ -1,0 +1,181 @@
+"""A traced PyTorch program as plain data: calls of operators on tensors of known shapes.
+
+Both readers (of a program in memory, and of a ``.pt2`` file) make one of these, so that nothing
+behind them depends on where a program came from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import TypeAlias, Union
+
+from attrs import frozen
+
+ELEMENT_BYTES: Mapping[str, int] = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1,
+    "float16": 2,
+    "bfloat16": 2,
+    "float32": 4,
+    "float64": 8,
+    "complex32": 4,
+    "complex64": 8,
+    "complex128": 16,
+}
+"""Bytes of an element by the name of its PyTorch type."""
+
+
+@frozen
+class Meta:
+    """A tensor without its values.
+
+    Attributes
+    ----------
+    shape, strides
+        In elements.
+    dtype
+        PyTorch's name, e.g. ``"bfloat16"``.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all its elements."""
+        return math.prod(self.shape) * ELEMENT_BYTES[self.dtype]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it can have a gradient."""
+        return self.dtype.startswith(("float", "bfloat", "complex"))
+
+
+@frozen
+class Reference:
+    """A tensor of the program, by name."""
+
+    name: str
+
+
+@frozen
+class Constant:
+    """A type, layout or memory format of PyTorch, by its name there, e.g. ``"float32"``."""
+
+    name: str
+
+
+Argument: TypeAlias = Union[  # noqa: UP007  # a text in it refers to itself
+    Reference, Constant, Meta, bool, int, float, complex, str, tuple["Argument", ...], None
+]
+"""What an operator is called with; in the key of a call's costs a `Meta` stands for a tensor."""
+
+
+@frozen
+class Call:
+    """One call of an operator.
+
+    Attributes
+    ----------
+    operator
+        Namespace, name and overload, e.g. ``"aten.linear.default"``.
+    arguments, keywords
+        In the order of the operator's schema.
+    results
+        Names of the tensors it returns; None for one that nothing reads.
+    module
+        Path of the module that calls it, e.g. ``"layers.3.mlp"``; empty for the model itself.
+    kind
+        Class of that module, with its own module's path.
+    has_gradient
+        Whether autograd records it.
+    """
+
+    operator: str
+    arguments: tuple[Argument, ...]
+    keywords: tuple[tuple[str, Argument], ...]
+    results: tuple[str | None, ...]
+    module: str = ""
+    kind: str = ""
+    has_gradient: bool = True
+
+    @property
+    def short(self) -> str:
+        """The operator's name alone, e.g. ``"linear"``."""
+        return self.operator.split(".")[1]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the tensors among its arguments, in order, those that stand twice twice."""
+        given = (*self.arguments, *(value for _, value in self.keywords))
+        return tuple(name for value in given for name in references(value))
+
+
+def references(argument: Argument) -> Iterator[str]:
+    """Yield the names of the tensors in an argument."""
+    if isinstance(argument, Reference):
+        yield argument.name
+    elif isinstance(argument, tuple):
+        for part in argument:
+            yield from references(part)
+
+
+class Source(StrEnum):
+    """Where a tensor comes from that no call makes."""
+
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+    INPUT = "input"
+
+
+@frozen
+class Given:
+    """A tensor that no call makes.
+
+    Attributes
+    ----------
+    path
+        Its name in the model, e.g. ``"layers.3.mlp.weight"``.
+    trained
+        Whether a parameter gets a gradient.
+    """
+
+    source: Source
+    path: str
+    trained: bool = True
+
+
+@frozen
+class Program:
+    """A whole program, its calls in the order in which they run.
+
+    Attributes
+    ----------
+    kind
+        Class of the model, e.g. ``"LlamaForCausalLM"``.
+    given
+        The tensors that no call makes, by name.
+    tensors
+        Every tensor by name.
+    """
+
+    kind: str
+    given: Mapping[str, Given]
+    tensors: Mapping[str, Meta]
+    calls: tuple[Call, ...]
+    outputs: tuple[str, ...]
