@@ -456,45 +456,6 @@ def export_plan(
     return done
 
 
-def export_plan(
-    plan: Plan | str | Path,
-    kind: str,
-    directory: str | Path,
-    options: Mapping[str, Any] | None = None,
-    *,
-    plugins: Plugins = (),
-    registry: Registry | None = None,
-) -> Exported:
-    """Write a plan or plan file in the form of another tool, and return what was written.
-
-    Parameters
-    ----------
-    kind
-        Name of an exporter.
-    directory
-        Made if it is not there; its parent must be.
-
-    Raises
-    ------
-    InputError
-        If the plan breaks its rules, or the other tool cannot express it.
-    """
-    from parplan.figures import require_whole
-    from parplan.files import make_folder
-    from parplan.plan_file import load_plan
-
-    known = load_registry(plugins) if registry is None else registry
-    entry = known.get("exporters", kind)
-    given = plan if isinstance(plan, Plan) else load_plan(Path(plan))
-    require_whole(given)
-    folder = make_folder(Path(directory))
-    exporter: Any = entry.value
-    done: Exported = guarded(
-        entry, "export", lambda: exporter.export(given, folder, dict(options or {}))
-    )
-    return done
-
-
 def unit_of(plan: Plan, registry: Registry | None = None) -> str:
     """Return the unit of a plan's first objective; empty if its plugin is not there."""
     known = load_registry() if registry is None else registry
