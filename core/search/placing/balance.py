@@ -8,19 +8,24 @@ schedules of a placement come close to the largest estimate, which costs microse
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+from collections.abc import Iterator
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
 from parplan.graph import Kind
-from parplan.search.placing.placement import Placement, Placer
+from parplan.search.placing.placement import Placement, Placer, Row
 from parplan.search.placing.splits import shifted_cuts
 
 DETOUR = 2.0
 """How much longer than unhindered microbatches are away in good schedules, roughly."""
+
+FEW = 0.1
+"""Ways to put the cuts, for each step of annealing, up to which all of them are tried instead."""
 
 AWAY = frozenset({Kind.FORWARD, Kind.BACKWARD, Kind.BACKWARD_INPUT})
 
@@ -123,10 +128,12 @@ def balanced(
     """Return the placement with the least estimate met in ``steps`` of simulated annealing.
 
     Cuts move; stages stay, and with them the pattern. Groups with the same row keep it together.
-    O(steps x groups x blocks).
+    Where there are few ways to put the cuts, it is the best of all. O(steps x groups x blocks).
     """
     random_ = random.Random(seed)
     distinct = list(dict.fromkeys(placement))
+    if math.prod(_count_splits(row) for row in distinct) <= FEW * steps:
+        return _best_of_all(estimator, placement)
     numbers = [distinct.index(row) for row in placement] if len(distinct) > 1 else [0]
     current = [np.array(row, dtype=np.int64) for row in distinct]
     cost = estimator.estimate(*(current[n] for n in numbers))
@@ -147,3 +154,29 @@ def balanced(
                 best, least = current, cost
     rows = [tuple(row.tolist()) for row in best]
     return tuple(rows[distinct.index(row)] for row in placement)
+
+
+def _best_of_all(estimator: Estimator, placement: Placement) -> Placement:
+    """Return the placement of least estimate of all that lead over the same devices in turn."""
+    distinct = list(dict.fromkeys(placement))
+    best, least = placement, math.inf
+    for rows in itertools.product(*map(_splits, distinct)):
+        moved = tuple(rows[distinct.index(row)] for row in placement)
+        found = estimator.estimate(*(np.array(row, dtype=np.int64) for row in moved))
+        if found < least:
+            best, least = moved, found
+    return best
+
+
+def _count_splits(row: Row) -> int:
+    """Return how many ways there are to put as many cuts as a row has."""
+    cuts = sum(one != other for one, other in itertools.pairwise(row))
+    return math.comb(len(row) - 1, cuts)
+
+
+def _splits(row: Row) -> Iterator[Row]:
+    """Yield every row that leads over the same devices in turn, none of them left out."""
+    stages = [device for device, _ in itertools.groupby(row)]
+    for cuts in itertools.combinations(range(1, len(row)), len(stages) - 1):
+        ends = zip((0, *cuts), (*cuts, len(row)), strict=True)
+        yield tuple(d for d, (a, b) in zip(stages, ends, strict=True) for _ in range(a, b))
