@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -120,17 +121,24 @@ def confirm_command(
 @main.command("contradict")
 @click.option("--cases", type=click.IntRange(1), default=10_000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the problems.")
-def contradict_command(cases: int, seed: int) -> None:
-    """Hold what searches claim of random small problems against full enumeration."""
-    from benchmarks.contradicting import find_contradictions, summary  # loads Pyomo: a second
+@click.option(
+    "--json",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Keep a row of each problem here; those that are there already are not done again.",
+)
+def contradict_command(cases: int, seed: int, file: Path | None) -> None:
+    """Hold what is claimed of random small problems against full enumeration and other solvers."""
+    from benchmarks.contradicting import judge, summary  # loads Pyomo: a second
     from parplan.api import load_registry
 
-    findings = []
-    for finding in find_contradictions(cases, seed, load_registry()):
-        findings.append(finding)
-        if finding.contradiction:
-            click.echo(f"{finding.seed}: {finding.way} {finding.contradiction}", err=True)
-    found = summary(findings)
+    with TemporaryDirectory() as folder:
+        rows = []
+        for row in judge(range(cases), seed, load_registry(), file or Path(folder, "rows.jsonl")):
+            rows.append(row)
+            for text in row.get("contradictions", ()):
+                click.echo(f"{row['case']} ({row['kind']}): {text}", err=True)
+    found = summary(rows)
     click.echo(json.dumps(found))
     if found["contradictions"]:
         sys.exit(1)

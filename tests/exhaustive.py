@@ -25,6 +25,8 @@ Chosen = Mapping[Key, int]
 
 Accept = Callable[[Schedule], bool]
 
+Admits = Callable[[Chosen], bool]
+
 JUDGING = 20
 """A complete schedule counts for so many starts: judging one takes its time."""
 
@@ -38,6 +40,7 @@ def shortest_schedule(
     max_nodes: int = 1_000_000,
     accept: Accept = lambda _: True,
     pause: int = 0,
+    admits: Admits = lambda _: True,
 ) -> Schedule | None:
     """Return a schedule of least makespan; None if there is none.
 
@@ -47,18 +50,15 @@ def shortest_schedule(
         Judges complete schedules by further rules.
     pause
         Ticks in which such rules may let nothing happen at all.
+    admits
+        Judges alternatives by further rules.
 
     Raises
     ------
     TooLargeError
         If more than ``max_nodes`` starts would have to be tried.
     """
-    placements = [_Placement(problem, chosen) for chosen in _choices(problem)]
-    searches = [
-        _Search(placement, sources, accept, pause)
-        for placement in placements
-        for sources in itertools.product(*(move.sources for move in placement.moves))
-    ]
+    searches = _searches(problem, accept, pause, admits)
     nodes = max_nodes
     for makespan in range(max((s.horizon for s in searches), default=-1) + 1):
         for search in searches:
@@ -68,6 +68,36 @@ def shortest_schedule(
                 if found is not None:
                     return found
     return None
+
+
+def least_by_placement(
+    problem: Problem,
+    value: Callable[[Schedule], float],
+    max_nodes: int = 1_000_000,
+    accept: Accept = lambda _: True,
+    admits: Admits = lambda _: True,
+) -> Schedule | None:
+    """Return a schedule of least value, which must follow from placement and sources alone.
+
+    None if there is no schedule; parameters and errors are those of ``shortest_schedule``.
+    """
+    best, nodes = None, max_nodes
+    for search in _searches(problem, accept, 0, admits):
+        found = search.within(search.horizon, nodes)
+        nodes -= search.nodes
+        if found is not None and (best is None or value(found) < value(best)):
+            best = found
+    return best
+
+
+def _searches(problem: Problem, accept: Accept, pause: int, admits: Admits) -> list[_Search]:
+    """Return a search of times for each placement and each choice of sources."""
+    placements = [_Placement(problem, chosen) for chosen in _choices(problem) if admits(chosen)]
+    return [
+        _Search(placement, sources, accept, pause)
+        for placement in placements
+        for sources in itertools.product(*(move.sources for move in placement.moves))
+    ]
 
 
 # -- placement -------------------------------------------------------------------------------------
