@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from parplan.api import import_object as import_object
     from parplan.api import load_registry as load_registry
     from parplan.api import plan as plan
+    from parplan.api import run_plan as run_plan
     from parplan.api import show as show
     from parplan.api import simulate as simulate
     from parplan.api import write_comparison as write_comparison
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from parplan.contracts import Exporter as Exporter
     from parplan.contracts import Importer as Importer
     from parplan.contracts import Objective as Objective
+    from parplan.contracts import RunRequest as RunRequest
+    from parplan.contracts import Runtime as Runtime
     from parplan.contracts import Solver as Solver
     from parplan.contracts import Strategy as Strategy
     from parplan.contracts import Violation as Violation
@@ -68,6 +71,10 @@ if TYPE_CHECKING:
     from parplan.plans import Plan as Plan
     from parplan.problem import Problem as Problem
     from parplan.problem import Rule as Rule
+    from parplan.recording import Recording as Recording
+    from parplan.recording import Span as Span
+    from parplan.recording import load_recording as load_recording
+    from parplan.recording import save_recording as save_recording
     from parplan.registry import Registry as Registry
     from parplan.schedule import Schedule as Schedule
     from parplan.schedule import Tasks as Tasks
@@ -83,13 +90,15 @@ if TYPE_CHECKING:
 _PLACES = {
     "api": (
         "check compare describe explain export_plan from_torch import_model import_object "
-        "load_registry plan show simulate write_comparison write_report write_svg write_trace"
+        "load_registry plan run_plan show simulate write_comparison write_report write_svg "
+        "write_trace"
     ),
     "assembly": "assemble_problem",
     "checking": "check_plan check_schedule",
     "comparison": "Comparison Entry",
     "contracts": (
-        "Constraint CostModel ExecutorFactory Exporter Importer Objective Solver Strategy Violation"
+        "Constraint CostModel ExecutorFactory Exporter Importer Objective RunRequest Runtime "
+        "Solver Strategy Violation"
     ),
     "costs": "cost_table",
     "errors": "InfeasibleError InputError LimitError ParplanError PluginError SolverError",
@@ -101,6 +110,7 @@ _PLACES = {
     "plan_file": "load_comparison load_plan save_comparison save_plan",
     "plans": "Bound Plan",
     "problem": "Problem Rule",
+    "recording": "Recording Span load_recording save_recording",
     "registry": "Registry",
     "schedule": "Schedule Tasks Transfers",
     "simulation.noise": "Noise Straggler",

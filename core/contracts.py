@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from parplan.pipeline import Order, PipelineShape, StageTimes
     from parplan.plans import Plan
     from parplan.problem import Problem
+    from parplan.recording import Recording
     from parplan.rules import Rules
     from parplan.schedule import Schedule
     from parplan.search.graphs.task_graph import TaskGraph
@@ -352,6 +353,76 @@ class Exporter(ABC):
         ------
         InputError
             Naming what of the plan the other tool cannot express, and what to do.
+        """
+
+
+@frozen
+class RunRequest:
+    """What a run of a plan is to be.
+
+    Attributes
+    ----------
+    model
+        ``MODULE:FUNCTION`` that gives the model to train, as the runtime asks for it; empty:
+        stand-ins that spend the planned time.
+    folder
+        Where modules are looked for beside those installed.
+    seconds_per_planned_second, bytes_per_planned_byte
+        Of stand-ins.
+    steps
+        Training steps to run.
+    check_gradients
+        Whether to run the same steps in one process too, and compare gradients.
+    timeout_s
+        The run is ended, with an error, when it takes longer.
+    """
+
+    model: str = ""
+    folder: str = ""
+    seconds_per_planned_second: float = 1.0
+    bytes_per_planned_byte: float = 0.0
+    steps: int = 1
+    check_gradients: bool = False
+    timeout_s: float = 600.0
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("seconds_per_planned_second", "timeout_s", "steps"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise InputError(f"is {value}; it must be finite and above zero", key=name)
+        if not 0 <= self.bytes_per_planned_byte < float("inf"):
+            raise InputError(
+                f"is {self.bytes_per_planned_byte}; it must be finite and not negative",
+                key="bytes_per_planned_byte",
+            )
+        if self.check_gradients and not self.model:
+            raise InputError("gradients are those of a model: name one", key="check_gradients")
+
+
+class Runtime(ABC):
+    """Runs a plan, and records what happens.
+
+    Attributes
+    ----------
+    exporter
+        Name of the exporter whose files it executes.
+    """
+
+    name: ClassVar[str]
+    exporter: ClassVar[str]
+
+    @abstractmethod
+    def run(self, plan: Plan, files: Path, request: RunRequest) -> Recording:
+        """Execute the files of the exporter, in the folder ``files``, and return a recording.
+
+        Nothing that was started is left running, whatever happens.
+
+        Raises
+        ------
+        InputError
+            If the plan or the model cannot be run.
+        RunError
+            If the run failed; it names what failed and where.
         """
 
 

@@ -8,7 +8,8 @@
     |-- PluginError          a plugin failed               exit code 2
     |-- InfeasibleError      proven: no plan exists        exit code 3
     |-- LimitError           no plan within the limit      exit code 4
-    `-- SolverError          a solver failed               exit code 5
+    |-- SolverError          a solver failed               exit code 5
+    `-- RunError             the run of a plan failed      exit code 6
 
 Each carries the thing at fault as attributes, so callers never parse text.
 """
@@ -145,3 +146,22 @@ class SolverError(ParplanError):
     def __init__(self, message: str, *, solver: str) -> None:
         self.solver = solver
         super().__init__(f"solver '{solver}': {message}")
+
+
+class RunError(ParplanError):
+    """The run of a plan failed: a process crashed, hung or lost the others.
+
+    Attributes
+    ----------
+    device
+        The device whose process failed first; None if it was no device's.
+    details
+        A traceback or the last output of the process, if there is any.
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, device: str | None = None, details: str = "") -> None:
+        self.device = device
+        self.details = details
+        super().__init__(message)

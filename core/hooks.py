@@ -20,6 +20,7 @@ from parplan.contracts import (
     Neighbourhood,
     Objective,
     PlacementHeuristic,
+    Runtime,
     Solver,
     Strategy,
 )
@@ -53,6 +54,11 @@ def parplan_importers() -> Iterable[Importer]:  # type: ignore[empty-body]  # a 
 @hookspec
 def parplan_exporters() -> Iterable[Exporter]:  # type: ignore[empty-body]  # a specification
     """Return writers of plans, for ``parplan export``."""
+
+
+@hookspec
+def parplan_runtimes() -> Iterable[Runtime]:  # type: ignore[empty-body]  # a specification
+    """Return what runs plans, for ``parplan run``; importing its libraries waits until then."""
 
 
 @hookspec

@@ -14,10 +14,6 @@ from parplan.errors import InputError
 from parplan.json_file import FileKind, load, save
 from parplan.structuring import structure
 
-FORWARD = "F"
-BACKWARD = "B"
-BACKWARD_INPUT = "I"
-BACKWARD_WEIGHT = "W"
 WAIT = "wait"
 """The time that a device waits for the input of its next action, whose operators it names."""
 
@@ -35,7 +31,7 @@ class Span:
     operators
         Names of the plan's operators that ran in it, together.
     action
-        ``"F"``, ``"B"`` (whole backward), ``"I"`` (backward for inputs), ``"W"`` (for weights),
+        A value of ``parplan.stages.program.ActionKind`` (``"F"``, ``"B"``, ``"I"``, ``"W"``),
         ``"wait"``, or what a profile calls it.
     microbatch
         -1 for work done once per step.
@@ -85,6 +81,11 @@ class Recording:
         Above or below 1 where a run was emulated slower or faster than planned.
     versions
         Of the software, by name.
+    losses
+        Mean loss of each step, where a model was trained.
+    gradient_differences
+        Largest relative difference of each parameter's gradient to a run in one process; empty
+        where they were not compared.
     """
 
     plan: str
@@ -93,6 +94,8 @@ class Recording:
     peak_bytes: Mapping[str, int] = field(factory=dict)
     seconds_per_planned_second: float = 1.0
     versions: Mapping[str, str] = field(factory=dict)
+    losses: tuple[float, ...] = ()
+    gradient_differences: Mapping[str, float] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         scale = self.seconds_per_planned_second
@@ -156,6 +159,8 @@ class _RecordingData:
     peak_bytes: Mapping[str, int] = field(factory=dict)
     seconds_per_planned_second: float = 1.0
     versions: Mapping[str, str] = field(factory=dict)
+    losses: tuple[float, ...] = ()
+    gradient_differences: Mapping[str, float] = field(factory=dict)
 
 
 def save_recording(recording: Recording, path: Path | str) -> None:
@@ -196,6 +201,8 @@ def recording_to_data(recording: Recording) -> dict[str, Any]:
         "peak_bytes": dict(recording.peak_bytes),
         "seconds_per_planned_second": recording.seconds_per_planned_second,
         "versions": dict(recording.versions),
+        "losses": list(recording.losses),
+        "gradient_differences": dict(recording.gradient_differences),
     }
 
 
@@ -233,4 +240,6 @@ def recording_from_data(data: Any) -> Recording:
         found.peak_bytes,
         found.seconds_per_planned_second,
         found.versions,
+        found.losses,
+        found.gradient_differences,
     )

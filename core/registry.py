@@ -17,6 +17,7 @@ from parplan.contracts import (
     Neighbourhood,
     Objective,
     PlacementHeuristic,
+    Runtime,
     Solver,
     Strategy,
 )
@@ -44,6 +45,7 @@ class Registry:
     solvers: Mapping[str, Registered[Solver]] = field(factory=dict)
     importers: Mapping[str, Registered[Importer]] = field(factory=dict)
     exporters: Mapping[str, Registered[Exporter]] = field(factory=dict)
+    runtimes: Mapping[str, Registered[Runtime]] = field(factory=dict)
     strategies: Mapping[str, Registered[type[Strategy]]] = field(factory=dict)
     heuristics: Mapping[str, Registered[PlacementHeuristic]] = field(factory=dict)
     neighbourhoods: Mapping[str, Registered[Neighbourhood]] = field(factory=dict)

@@ -46,6 +46,7 @@ IMPORTERS = (
     "parplan.plugins.importers.torch_importer:Torch",
 )
 EXPORTERS: tuple[str, ...] = ("parplan.plugins.exporters.torch_csv:TorchCsv",)
+RUNTIMES = ("parplan.plugins.runtimes.torch_processes:TorchProcesses",)
 STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:GPipe",
     "parplan.plugins.strategies.one_forward_one_backward:OneForwardOneBackward",
@@ -121,6 +122,12 @@ def parplan_importers() -> list[Any]:
 def parplan_exporters() -> list[Any]:
     """Give the built-in exporters."""
     return [cls() for cls in _load(EXPORTERS)]
+
+
+@hookimpl
+def parplan_runtimes() -> list[Any]:
+    """Give the built-in runtimes."""
+    return [cls() for cls in _load(RUNTIMES)]
 
 
 @hookimpl

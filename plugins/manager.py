@@ -30,6 +30,7 @@ OBJECTS: Mapping[str, type] = {
     "parplan_solvers": contracts.Solver,
     "parplan_importers": contracts.Importer,
     "parplan_exporters": contracts.Exporter,
+    "parplan_runtimes": contracts.Runtime,
     "parplan_heuristics": contracts.PlacementHeuristic,
     "parplan_neighbourhoods": contracts.Neighbourhood,
     "parplan_executors": contracts.ExecutorFactory,

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "parplan.cli.explaining:explain_command",
     "simulate": "parplan.cli.simulating:simulate_command",
     "export": "parplan.cli.exporting:export_command",
+    "run": "parplan.cli.running:run_command",
     "costs": "parplan.cli.inputs:costs_command",
     "import": "parplan.cli.inputs:import_command",
     "solvers": "parplan.cli.listing:solvers_command",
@@ -35,11 +36,12 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0    done; for 'plan', a checked plan was written
-  1    'check' found violations
+  1    'check' found violations, or 'run' wrong gradients
   2    bad input or usage, or a file that cannot be read or written
   3    infeasible: no plan exists
   4    no plan within the time limit
   5    a solver failed and nothing else could serve
+  6    the run of a plan failed
   70   a fault of parplan itself
   130  interrupted; 'plan' has saved its best plan
   141  the reader of standard output has gone

@@ -19,6 +19,7 @@ KINDS = (
     "solvers",
     "importers",
     "exporters",
+    "runtimes",
     "strategies",
     "heuristics",
     "neighbourhoods",

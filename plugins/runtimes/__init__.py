@@ -1,0 +1,1 @@
+"""Built-in runtimes: what executes a plan."""

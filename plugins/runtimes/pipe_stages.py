@@ -1,0 +1,211 @@
+"""Stages for torch's pipeline runtime that read from, and are read by, any others.
+
+torch's own ``PipelineStage`` knows the stages before and after it alone. What differs here is
+where messages come from and go to, and that stages on one rank hand tensors on directly. The rest
+(microbatches, buffers, the backward pass in one or two parts) is torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from attrs import frozen
+from torch.distributed.pipelining import PipelineStage
+from torch.distributed.pipelining.stage import _make_tensor_from_meta, _RecvInfo
+
+
+@frozen
+class Port:
+    """One end of a message: the stage at the other end, and the name of the value."""
+
+    stage: int
+    value: str
+
+
+@frozen
+class Wiring:
+    """What flows in and out of a stage for each microbatch.
+
+    Attributes
+    ----------
+    inputs, outputs
+        In the order of the module's arguments and results. Two stages name the values between them
+        in the same order. A value with several readers stands once for each.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+class PlanStage(PipelineStage):  # type: ignore[misc]  # torch is untyped here
+    """A stage with any predecessors and successors.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Example tensors of one microbatch, for shapes, types and whether gradients flow.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        index: int,
+        stages: int,
+        wiring: Wiring,
+        inputs: Sequence[torch.Tensor],
+        outputs: Sequence[torch.Tensor],
+    ) -> None:
+        self.wiring = wiring
+        super().__init__(
+            module,
+            index,
+            stages,
+            torch.device("cpu"),
+            input_args=tuple(inputs),
+            output_args=tuple(outputs),
+        )
+
+    @property
+    def is_first(self) -> bool:
+        """Whether its inputs are the model's."""
+        return not self.wiring.inputs
+
+    @property
+    def is_last(self) -> bool:
+        """Whether its output is the model's."""
+        return not self.wiring.outputs
+
+    def is_here(self, stage: int) -> bool:
+        """Whether another stage is on this rank."""
+        return bool(self._is_same_rank(stage))
+
+    @property
+    def receives_inputs(self) -> bool:
+        """Whether inputs come from other ranks."""
+        return not all(self.is_here(port.stage) for port in self.wiring.inputs)
+
+    @property
+    def receives_gradients(self) -> bool:
+        """Whether gradients come from other ranks."""
+        metas = self._stage_meta.output_grads or ()
+        pairs = zip(self.wiring.outputs, metas, strict=True) if self.wiring.outputs else ()
+        return any(meta is not None and not self.is_here(port.stage) for port, meta in pairs)
+
+    @property
+    def sends_gradients(self) -> bool:
+        """Whether gradients go to other ranks."""
+        metas = self._stage_meta.input_grads or ()
+        pairs = zip(self.wiring.inputs, metas, strict=True) if self.wiring.inputs else ()
+        return any(meta is not None and not self.is_here(port.stage) for port, meta in pairs)
+
+    def await_inputs(self, microbatch: int) -> None:
+        """Wait for what received inputs still need, once their messages are there."""
+
+    def await_gradients(self, microbatch: int) -> None:
+        """Wait for what received gradients still need, once their messages are there."""
+
+    def _warmup_forward_vote(
+        self, has_backward: bool, received_acc: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return torch.ones(1, dtype=torch.int32)  # all shapes are known: nothing to ask others
+
+    def _warmup_backward_result(self, received_result: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.ones(1, dtype=torch.int32)
+
+    def _setup_forward_recv_info(self, num_microbatches: int, has_backward: bool) -> None:
+        if self.is_first:
+            super()._setup_forward_recv_info(num_microbatches, has_backward)
+            return
+        for microbatch in range(num_microbatches):
+            self.args_recv_info[microbatch] = tuple(
+                _RecvInfo(
+                    input_name=port.value,
+                    source=port.stage,
+                    buffer=_make_tensor_from_meta(meta, self.device),
+                    tensor_meta=meta,
+                )
+                for port, meta in zip(self.wiring.inputs, self._stage_meta.inputs, strict=True)
+            )
+
+    def _setup_forward_send_info(self) -> None:
+        self.act_send_info = {i: [port.stage] for i, port in enumerate(self.wiring.outputs)}
+
+    def get_fwd_recv_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
+        """Return what receives inputs from other ranks."""
+        return self._from_others(self.args_recv_info[fwd_chunk_id])
+
+    def get_bwd_recv_ops(self, bwd_chunk_id: int) -> list[dist.P2POp]:
+        """Return what receives gradients from other ranks."""
+        return self._from_others(self.grad_recv_info[bwd_chunk_id])
+
+    def get_fwd_send_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
+        """Return what sends outputs to other ranks."""
+        return self._to_others(super().get_fwd_send_ops(fwd_chunk_id))
+
+    def get_bwd_send_ops(self, bwd_chunk_id: int) -> list[dist.P2POp]:
+        """Return what sends gradients to other ranks; they are not kept."""
+        return self._to_others(super().get_bwd_send_ops(bwd_chunk_id))
+
+    def _from_others(self, infos: Sequence[_RecvInfo]) -> list[dist.P2POp]:
+        others = tuple(info for info in infos if not self.is_here(info.source))
+        operations: list[dist.P2POp] = self._get_recv_ops(others)
+        return operations
+
+    def _to_others(self, operations: list[dist.P2POp]) -> list[dist.P2POp]:
+        return [each for each in operations if each.group_peer != self.group_rank]
+
+    def take_input(self, port: Port, microbatch: int, tensor: torch.Tensor) -> None:
+        """Take the output of a stage on this rank."""
+        position = self.wiring.inputs.index(port)
+        self.args_recv_info[microbatch][position].buffer = tensor.detach()
+
+    def take_gradient(self, port: Port, microbatch: int, gradient: torch.Tensor | None) -> None:
+        """Take the gradient of an output from a stage on this rank."""
+        info = self.grad_recv_info[microbatch][self.wiring.outputs.index(port)]
+        if gradient is not None:
+            info.buffer = gradient
+        elif info.buffer is not None:
+            info.buffer.zero_()
+
+    def outputs_of(self, microbatch: int) -> tuple[torch.Tensor, ...]:
+        """Return what the forward pass of a microbatch gave, in the order of the outputs."""
+        outputs: tuple[torch.Tensor, ...] = self.fwd_cache[microbatch][0]
+        return outputs
+
+    def gradients_of(self, microbatch: int) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients of the inputs, in the order of the inputs."""
+        gradients: tuple[torch.Tensor | None, ...] = self.bwd_cache[microbatch]
+        return gradients
+
+    def drop_gradients(self, microbatch: int) -> None:
+        """Forget the gradients of the inputs, where nothing is sent."""
+        self.bwd_cache.pop(microbatch, None)
+
+    def backward_one_chunk(
+        self,
+        bwd_chunk_id: int,
+        loss: torch.Tensor | None = None,
+        full_backward: bool = True,
+        last_backward: bool = False,
+    ) -> None:
+        """Run the backward pass, whole or for the inputs alone."""
+        super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
+        self.bwd_cache[bwd_chunk_id] = tuple(
+            None if gradient is None else gradient.contiguous()  # gloo sends nothing else
+            for gradient in self.bwd_cache[bwd_chunk_id]
+        )
+
+    def backward_weight_one_chunk(self, bwd_chunk_id: int, last_backward: bool = False) -> None:
+        """Run the rest of a split backward pass; of a stage without inputs, all of it."""
+        if not self.is_first or self.stage_index == 0:
+            super().backward_weight_one_chunk(bwd_chunk_id, last_backward)
+            return
+        inputs, _, outputs, gradients = self.backward_state.pop(bwd_chunk_id)
+        self.dw_runner.pop(bwd_chunk_id)
+        self.backward_maybe_with_nosync(
+            "full",
+            {"stage_output": outputs, "output_grads": gradients, "input_values": inputs},
+            last_backward=last_backward,
+        )

@@ -1,0 +1,100 @@
+"""Runs several plans by one launcher: torch is loaded once for all of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import parplan
+from parplan.contracts import RunRequest
+from parplan.graph import Graph, Kind, Mode, Operator, Tensor
+from parplan.hardware import Cluster, Device, Link
+from parplan.plans import Plan
+from parplan.plugins.runtimes.job import Folder, Job, write_job
+from parplan.plugins.runtimes.manifest import read_manifest
+from parplan.plugins.runtimes.torch_processes import make_job
+from parplan.problem import Problem
+from parplan.registry import Registry
+from parplan.schedule import Schedule
+from parplan.workload import Workload
+
+HERE = Path(__file__).parent
+
+LIMIT_S = 300
+"""Seconds after which a test gives up on processes, on however slow a machine."""
+
+_SCRIPT = """
+import sys
+from pathlib import Path
+from parplan.plugins.runtimes.job import Folder
+from parplan.plugins.runtimes.launcher import main
+for name in sys.argv[1:]:
+    (Path(name) / "code").write_text(str(main(Folder(Path(name)))))
+"""
+
+
+def plan_of(schedule: Schedule) -> Plan:
+    return Plan(
+        schedule.problem, schedule, {"makespan": schedule.makespan * schedule.problem.tick_s}
+    )
+
+
+def prepare(plan: Plan, folder: Path, request: RunRequest, registry: Registry) -> Job:
+    """Export a plan into a folder, and write a job beside the files."""
+    folder.mkdir()
+    parplan.export_plan(plan, "torch-csv", folder / "files", registry=registry)
+    program = read_manifest(folder / "files" / "stages.json")
+    job = make_job(plan, program, folder / "files" / "comms.csv", request)
+    write_job(job, Folder(folder))
+    return job
+
+
+def launch(folders: Sequence[Path]) -> list[int]:
+    """Run the jobs of folders one after another and return their exit codes."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _SCRIPT, *map(str, folders)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        start_new_session=True,
+    )
+    try:
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+    return [int((folder / "code").read_text()) for folder in folders]
+
+
+def graph_problem(
+    edges: Sequence[tuple[str, str]], device_of: dict[str, str], microbatches: int
+) -> Problem:
+    """Return layers with a forward and a whole backward pass, each on a given device."""
+    names = list(device_of)
+    operators, tensors = [], []
+    for name in names:
+        place = ((device_of[name],),)
+        operators += [
+            Operator(name, modes=(Mode(groups=place, seconds={"*": 1.0}),)),
+            Operator(
+                f"{name}:backward",
+                Kind.BACKWARD,
+                modes=(Mode(groups=place, seconds={"*": 2.0}),),
+            ),
+        ]
+        readers = tuple(b for a, b in edges if a == name)
+        tensors.append(Tensor(f"{name}.out", name, (*readers, f"{name}:backward"), 8))
+    tensors += [Tensor(f"{a}<{b}", f"{b}:backward", (f"{a}:backward",), 8) for a, b in edges]
+    spots = sorted(set(device_of.values()))
+    links = tuple(
+        Link(f"{a}>{b}", a, b, 64.0, latency_s=0.25) for a in spots for b in spots if a != b
+    )
+    cluster = Cluster("pair", tuple(Device(s, peak_flops={"bf16": 1.0}) for s in spots), links)
+    graph = Graph("layers", tuple(operators), tuple(tensors))
+    return Problem("layers", graph, cluster, Workload(microbatches=microbatches), tick_s=0.125)

@@ -1,0 +1,145 @@
+"""Plans train small models with the gradients of a single process, whatever their schedule.
+
+All runs share one launcher, since loading torch takes longer than any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+import parplan
+from parplan.contracts import RunRequest
+from parplan.plans import Plan
+from parplan.plugins.runtimes.job import Folder, Job
+from parplan.plugins.runtimes.torch_processes import recording_of
+from parplan.plugins.strategies.dualpipe import DualPipeV
+from parplan.plugins.strategies.interleaved import Interleaved
+from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
+from parplan.plugins.strategies.zero_bubble import ZeroBubbleH1, ZeroBubbleV
+from parplan.recording import Recording
+from parplan.registry import Registry
+from tests.plugins.runtimes.runs import HERE, graph_problem, launch, plan_of, prepare
+from tests.plugins.strategies.published import simulate
+from tests.search.pipelines import even_pipeline
+
+pytestmark = pytest.mark.slow
+
+STEPS = 2
+DIAMOND = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
+
+
+def planned(problem: parplan.Problem, registry: Registry) -> Plan:
+    return parplan.plan(problem, registry=registry, time_limit_s=2, workers=1)
+
+
+def unequal(registry: Registry) -> Plan:
+    """Return a plan of five blocks for a fast and a slow device."""
+    problem = even_pipeline(5, 2, 4, (1.0, 1.0, 1.0))
+    fast, slow = problem.cluster.devices
+    devices = (fast, attrs.evolve(slow, slowdown={"compute": 3.0}))
+    return planned(
+        attrs.evolve(problem, cluster=attrs.evolve(problem.cluster, devices=devices)), registry
+    )
+
+
+def plans(registry: Registry) -> dict[str, Plan]:
+    return {
+        "two": plan_of(simulate(OneForwardOneBackward(), 2, 4, registry)),
+        "three": plan_of(simulate(ZeroBubbleH1(), 3, 4, registry)),
+        "four": plan_of(simulate(Interleaved(), 2, 4, registry, 2)),
+        "four v": plan_of(simulate(ZeroBubbleV(), 2, 4, registry, 2)),
+        "four dualpipe": plan_of(simulate(DualPipeV(), 2, 8, registry, 2)),
+        "five": unequal(registry),
+        "diamond": planned(
+            graph_problem(DIAMOND, {"a": "g0", "b": "g1", "c": "g2", "d": "g3"}, 2), registry
+        ),
+        "diamond on two": planned(
+            graph_problem(DIAMOND, {"a": "g0", "b": "g1", "c": "g0", "d": "g1"}, 2), registry
+        ),
+        "towers": planned(
+            graph_problem(
+                [("image", "join"), ("text", "join")],
+                {"image": "g0", "text": "g1", "join": "g1"},
+                2,
+            ),
+            registry,
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, registry: Registry
+) -> Mapping[str, tuple[Plan, Job, Path]]:
+    """Every plan, with its job and the folder in which it ran."""
+    base = tmp_path_factory.mktemp("runs")
+    found = {}
+    for name, plan in plans(registry).items():
+        model = f"small_models:{name.split()[0]}"
+        request = RunRequest(model, str(HERE), steps=STEPS, check_gradients=True)
+        found[name] = (plan, prepare(plan, base / name, request, registry), base / name)
+    codes = launch([folder for _, _, folder in found.values()])
+    failed = [name for name, code in zip(found, codes, strict=True) if code]
+    told = {name: [p.read_text() for p in found[name][2].glob("*.failure.json")] for name in failed}
+    assert told == {}
+    return found
+
+
+def recorded(runs: Mapping[str, tuple[Plan, Job, Path]], name: str) -> tuple[Plan, Recording]:
+    plan, job, folder = runs[name]
+    return plan, recording_of(job, Folder(folder))
+
+
+NAMES = (
+    *("two", "three", "four", "four v", "four dualpipe", "five"),
+    *("diamond", "diamond on two", "towers"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_those_of_a_single_process(
+    runs: Mapping[str, tuple[Plan, Job, Path]], name: str
+) -> None:
+    _, recording = recorded(runs, name)
+    forward = {block.split(":")[0] for block in recording.gradient_differences}
+    assert len(forward) >= 4  # a weight and a bias of two blocks at least
+    assert max(recording.gradient_differences.values()) <= 1e-5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_task_of_the_plan_is_recorded_once_a_step(
+    runs: Mapping[str, tuple[Plan, Job, Path]], name: str
+) -> None:
+    plan, recording = recorded(runs, name)
+    expected = sorted(
+        (view.devices[0], view.operator, view.microbatch, step)
+        for view in plan.schedule.task_views()
+        for step in range(STEPS)
+    )
+    found = sorted(
+        (span.device, operator, span.microbatch, span.step)
+        for span in recording.spans
+        if span.action != "wait"
+        for operator in span.operators
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_spans_of_a_device_do_not_overlap(
+    runs: Mapping[str, tuple[Plan, Job, Path]], name: str
+) -> None:
+    _, recording = recorded(runs, name)
+    for device in recording.devices:
+        mine = [span for span in recording.spans if span.device == device]
+        for before, after in zip(mine, mine[1:], strict=False):
+            assert before.end_s <= after.start_s + 1e-9
+
+
+def test_an_optimizer_changes_the_second_step(runs: Mapping[str, tuple[Plan, Job, Path]]) -> None:
+    _, recording = recorded(runs, "three")
+    assert recording.losses[1] < recording.losses[0]
