@@ -30,3 +30,12 @@ def ink(kind: str) -> str:
 def colours_of(kinds: list[str]) -> dict[str, tuple[str, str]]:
     """Return the colour of each kind, and of text on it."""
     return {kind: (COLOURS[kind], ink(kind)) for kind in kinds}
+
+
+# Of devices, in turn: they are always named as well.
+_DEVICES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#7a7a7a")
+
+
+def device_colours(count: int) -> list[str]:
+    """Return a colour for each device, the same ones again after eight."""
+    return [_DEVICES[i % len(_DEVICES)] for i in range(count)]

@@ -11,6 +11,8 @@ def plain(text: str) -> str:
     >>> print(plain("gpu\x1b[31m0"))
     gpu\x1b[31m0
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 

@@ -51,9 +51,11 @@ def test_policy_lets_only_our_script_and_style_run() -> None:
 
 def test_hostile_names_are_inert() -> None:
     calm, hostile = page_of(pipeline_plan()), page_of(pipeline_plan(suffix=HOSTILE))
-    assert [e for e in hostile.elements if e[0] != "meta"] == [
-        e for e in calm.elements if e[0] != "meta"
-    ]
+    hostile_shape, calm_shape = (
+        [(tag, {**found, "data-find": ""}) for tag, found in page.elements if tag != "meta"]
+        for page in (hostile, calm)
+    )
+    assert hostile_shape == calm_shape
     assert hostile.named("img") == []
     assert len(hostile.named("script")) == 2
     assert hostile.data["operators"][0] == plain(f"f.0{HOSTILE}")
@@ -235,6 +237,20 @@ def test_critical_path_is_shown_and_told(report: Browser) -> None:
     assert re.fullmatch(r"\d+ steps", told)
     report.press("n")
     assert "on the critical path; waits for" in report.wait_for(DETAILS)
+
+
+@needs_browser
+def test_boxes_of_the_model_and_the_search_find_each_other(report: Browser) -> None:
+    boxes = "document.querySelectorAll('.box')"
+    assert report.tell(f"{boxes}.length") == 3
+    report.tell(f"{boxes}[1].focus()")
+    report.press("Enter")
+    assert report.wait_for(FOUND) == "4 found"
+    found = f"[...{boxes}].map(box => box.classList.contains('found'))"
+    assert report.tell(found) == [False, True, False]
+    report.tell("document.getElementById('view').focus()")
+    report.press("Escape")
+    report.wait_for(f"!{found}.includes(true)")
 
 
 @needs_browser

@@ -28,5 +28,6 @@ def comparison_html(figures: ComparisonFigures) -> str:
             plain(bound_sentence(figures.comparison.plan, figures.unit)),
         ],
         tables=[comparison_table(figures)],
+        more=[],
         transfers=drawing["transfers"],
     )

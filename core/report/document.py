@@ -27,6 +27,7 @@ TIMELINE = (
     "timeline.js",
     "finding.js",
     "moving.js",
+    "graphs.js",
     "page.js",
 )
 """Scripts that draw a timeline and let it be moved and searched, in order."""

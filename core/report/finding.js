@@ -36,7 +36,8 @@ const finding = (line, scene) => {
   search.addEventListener("input", look);
   return {
     search, look, jump,
-    clear: () => { search.value = ""; look(); },
+    find: words => { search.value = words; search.dispatchEvent(new Event("input")); },
+    clear: () => { search.value = ""; search.dispatchEvent(new Event("input")); },
     toggle: () => { if (critical) { critical.checked = !critical.checked; look(); } },
   };
 };

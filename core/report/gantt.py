@@ -51,7 +51,7 @@ class Place:
 
 
 def gantt_svg(figures: PlanFigures, *, width: float = WIDTH, links: bool = True) -> str:
-    """Return the Gantt chart of a plan as one SVG document.
+    """Return the Gantt chart of a plan as one SVG picture.
 
     Parameters
     ----------

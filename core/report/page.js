@@ -32,6 +32,7 @@ const page = (scene, name) => {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }));
   moving(line, finder);
+  boxesFind(finder);
   onTheme(() => { colours.read(); line.redraw(); });
   recolour();
   show(scene.rows);

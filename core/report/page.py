@@ -16,8 +16,10 @@ from parplan.figures import (
     link_table,
     proof_text,
 )
+from parplan.report.cluster_view import cluster_svg
 from parplan.report.document import TIMELINE, document
 from parplan.report.drawing import drawing_data
+from parplan.report.model_view import model_svg
 from parplan.text import plain
 
 
@@ -29,8 +31,12 @@ def report_html(figures: PlanFigures, explanation: Explanation | None = None) ->
     explanation
         The critical path, drawn and told where it is known.
     """
-    told = () if explanation is None else (path_table(explanation), share_table(explanation))
-    tables = [device_table(figures), *told, link_table(figures), baseline_table(figures)]
+    from markupsafe import Markup
+
+    shares = () if explanation is None else (share_table(explanation),)
+    steps = () if explanation is None else (path_table(explanation),)
+    tables = (device_table(figures), *shares)
+    more = (link_table(figures), baseline_table(figures), *steps)
     return document(
         "report.html.jinja",
         (*TIMELINE, "report.js"),
@@ -39,9 +45,12 @@ def report_html(figures: PlanFigures, explanation: Explanation | None = None) ->
         subtitle=_subtitle(figures),
         figures=[(plain(name), plain(text)) for name, text in headline(figures)],
         proof=plain(proof_text(figures)),
+        model=Markup(model_svg(figures)),
+        cluster=Markup(cluster_svg(figures)),
         explained=explanation is not None,
         summary="" if explanation is None else plain(summary_sentence(explanation.shares)),
         tables=[table for table in tables if table.rows],
+        more=[table for table in more if table.rows],
         provenance=plain(json.dumps(_plain_data(figures), indent=2, default=str)),
     )
 

@@ -33,13 +33,12 @@ def element(tag: str, *inside: str, text: str = "", **attributes: str | float) -
 
 
 def picture(width: float, height: float, name: str, parts: Iterable[str], size: float = 11) -> str:
-    """Return a picture that is as wide as its place allows, at most ``width`` pixels."""
+    """Return a picture of a size in pixels; ``size`` is that of its text."""
     title = element("title", text=name)
     return element(
         "svg",
         title,
         *parts,
-        xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {_value(width)} {_value(height)}",
         width=width,
         height=height,
@@ -47,6 +46,15 @@ def picture(width: float, height: float, name: str, parts: Iterable[str], size: 
         font_family=FONT,
         font_size=size,
     )
+
+
+def standalone(drawn: str) -> str:
+    """Return a picture as a file of its own, which must name its format; within HTML none needs to.
+
+    >>> standalone("<svg/>")
+    '<svg xmlns="http://www.w3.org/2000/svg"/>'
+    """
+    return drawn.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
 
 
 def box_path(boxes: Iterable[tuple[float, float, float, float]]) -> str:
@@ -64,4 +72,4 @@ def cut(text: str, room: float, size: float = 11) -> str:
 
 
 def _value(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
+    return plain(value) if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
