@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
-from parplan.contracts import Exported, Objective, Report, Violation
+from parplan.contracts import Exported, Objective, Report, RunRequest, Violation
 from parplan.errors import InputError, ParplanError
 from parplan.graph import Graph
 from parplan.options import SearchOptions
@@ -25,6 +25,7 @@ from parplan.rules import Rules, guarded, make_rules
 if TYPE_CHECKING:
     from parplan.comparison import Comparison
     from parplan.explaining.explanation import Explanation
+    from parplan.recording import Recording
     from parplan.simulation.noise import NoiseLike
     from parplan.simulation.results import Simulation
     from parplan.spec import Spec
@@ -455,6 +456,44 @@ def export_plan(
         entry, "export", lambda: exporter.export(given, folder, dict(options or {}))
     )
     return done
+
+
+def run_plan(
+    plan: Plan | str | Path,
+    request: RunRequest,
+    runtime: str = "torch",
+    *,
+    plugins: Plugins = (),
+    registry: Registry | None = None,
+) -> Recording:
+    """Run a plan or plan file for real, and return a recording of it.
+
+    Parameters
+    ----------
+    runtime
+        Name of the runtime; the files of its exporter are written for it, and are deleted again.
+
+    Raises
+    ------
+    InputError
+        If the plan or the model cannot be run.
+    RunError
+        If the run failed; it names what failed and where.
+    """
+    import tempfile
+
+    from parplan.plan_file import load_plan
+
+    known = load_registry(plugins) if registry is None else registry
+    entry = known.get("runtimes", runtime)
+    runner: Any = entry.value
+    given = plan if isinstance(plan, Plan) else load_plan(Path(plan))
+    with tempfile.TemporaryDirectory(prefix="parplan-files-") as folder:
+        export_plan(given, runner.exporter, folder, registry=known)
+        recording: Recording = guarded(
+            entry, "run", lambda: runner.run(given, Path(folder), request)
+        )
+    return recording
 
 
 def unit_of(plan: Plan, registry: Registry | None = None) -> str:
