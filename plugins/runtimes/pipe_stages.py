@@ -134,27 +134,49 @@ class PlanStage(PipelineStage):  # type: ignore[misc]  # torch is untyped here
 
     def get_fwd_recv_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
         """Return what receives inputs from other ranks."""
-        return self._from_others(self.args_recv_info[fwd_chunk_id])
+        tags = self._tags(self.wiring.inputs, self.args_recv_info[fwd_chunk_id], fwd_chunk_id)
+        return self._with_others(super().get_fwd_recv_ops(fwd_chunk_id), tags)
 
     def get_bwd_recv_ops(self, bwd_chunk_id: int) -> list[dist.P2POp]:
         """Return what receives gradients from other ranks."""
-        return self._from_others(self.grad_recv_info[bwd_chunk_id])
+        infos = self.grad_recv_info[bwd_chunk_id]
+        tags = self._tags(self.wiring.outputs, [info.buffer for info in infos], bwd_chunk_id)
+        return self._with_others(super().get_bwd_recv_ops(bwd_chunk_id), tags)
 
     def get_fwd_send_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
         """Return what sends outputs to other ranks."""
-        return self._to_others(super().get_fwd_send_ops(fwd_chunk_id))
+        tags = self._tags(self.wiring.outputs, self.outputs_of(fwd_chunk_id), fwd_chunk_id)
+        return self._with_others(super().get_fwd_send_ops(fwd_chunk_id), tags)
 
     def get_bwd_send_ops(self, bwd_chunk_id: int) -> list[dist.P2POp]:
         """Return what sends gradients to other ranks; they are not kept."""
-        return self._to_others(super().get_bwd_send_ops(bwd_chunk_id))
+        tags = self._tags(self.wiring.inputs, self._stage_meta.input_grads, bwd_chunk_id)
+        return self._with_others(super().get_bwd_send_ops(bwd_chunk_id), tags)
 
-    def _from_others(self, infos: Sequence[_RecvInfo]) -> list[dist.P2POp]:
-        others = tuple(info for info in infos if not self.is_here(info.source))
-        operations: list[dist.P2POp] = self._get_recv_ops(others)
-        return operations
+    def _tags(self, ports: Sequence[Port], flows: Sequence[object], microbatch: int) -> list[int]:
+        """Return the tag of each message that flows; both ends reckon the same.
 
-    def _to_others(self, operations: list[dist.P2POp]) -> list[dist.P2POp]:
-        return [each for each in operations if each.group_peer != self.group_rank]
+        Messages between two stages for one microbatch have one tag, and one order. Inputs and
+        gradients go opposite ways, so they cannot be mistaken for each other.
+        """
+        count = self.num_stages
+        return [
+            (microbatch * count + min(self.stage_index, port.stage)) * count
+            + max(self.stage_index, port.stage)
+            for port, flow in zip(ports, flows, strict=True)
+            if flow is not None
+        ]
+
+    def _with_others(
+        self, operations: Sequence[dist.P2POp], tags: Sequence[int]
+    ) -> list[dist.P2POp]:
+        """Return the messages that are not from this rank to itself, each with its tag."""
+        found = []
+        for operation, tag in zip(operations, tags, strict=True):
+            if operation.group_peer != self.group_rank:
+                operation.tag = tag
+                found.append(operation)
+        return found
 
     def take_input(self, port: Port, microbatch: int, tensor: torch.Tensor) -> None:
         """Take the output of a stage on this rank."""

@@ -50,7 +50,7 @@ def watch(job: Job, folder: Folder, timeout_s: float) -> None:
     finally:
         _end(launcher)
     if code:
-        raise _failure(job, folder, code)
+        raise failure_of(job, folder, code)
 
 
 def _end(launcher: subprocess.Popen[bytes]) -> None:
@@ -79,7 +79,7 @@ def _who(job: Job, rank: int) -> str:
     return f"rank {rank} ('{job.program.ranks[rank].device}')"
 
 
-def _failure(job: Job, folder: Folder, code: int) -> InputError | RunError:
+def failure_of(job: Job, folder: Folder, code: int) -> InputError | RunError:
     """Return the error of a run that failed: what failed first, not what that led to."""
     failures = dict(_failures(job, folder))
     for failure in failures.values():

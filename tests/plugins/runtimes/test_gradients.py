@@ -6,6 +6,7 @@ All runs share one launcher, since loading torch takes longer than any of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -136,7 +137,7 @@ def test_spans_of_a_device_do_not_overlap(
     _, recording = recorded(runs, name)
     for device in recording.devices:
         mine = [span for span in recording.spans if span.device == device]
-        for before, after in zip(mine, mine[1:], strict=False):
+        for before, after in pairwise(mine):
             assert before.end_s <= after.start_s + 1e-9
 
 
