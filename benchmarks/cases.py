@@ -107,6 +107,7 @@ class Case:
 SUITES = {
     "pipelines": "benchmarks.pipelines",
     "placement": "benchmarks.placement",
+    "real": "benchmarks.real",
     "spine": "benchmarks.spine",
 }
 """Module of each suite; it has ``cases(data)``."""

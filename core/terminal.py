@@ -60,11 +60,11 @@ def plan_text(figures: PlanFigures, *, gantt: bool, colour: bool) -> str:
     if gantt:
         parts.append(gantt_text(figures))
     parts.append("\n".join(f"{plain(k):<12}{plain(v)}" for k, v in headline(figures)))
-    parts.append(plain(proof_text(figures)) + "\n")
+    parts.append(plain(proof_text(figures)))
     tables = [device_table(figures), baseline_table(figures)]
     if gantt:
         tables.insert(1, link_table(figures))
-    parts += [shown(table) for table in tables if table.rows]
+    parts += [part for table in tables if table.rows for part in ("", shown(table))]
     return render(parts, colour=colour)
 
 

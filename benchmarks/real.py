@@ -1,0 +1,16 @@
+"""Real models in, real runs out: what is read, what is executed, what people look at."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from benchmarks.cases import Case
+
+FAMILIES: tuple[str, ...] = ("benchmarks.reporting",)
+"""Modules of this suite's families; each has ``cases(data)``."""
+
+
+def cases(data: Path | None = None) -> tuple[Case, ...]:
+    """Return the cases of all families."""
+    return tuple(case for name in FAMILIES for case in importlib.import_module(name).cases(data))
