@@ -30,15 +30,20 @@ class Repair:
     text
         What to do, in words.
     kind
-        ``"capacity"``: more of resources; ``"drop"``: a requirement less; ``"modes"``: a strategy;
-        ``"advice"``: what the error says, and nothing more is known.
+        ``"capacity"``: more of resources; ``"drop"``: requirements less; ``"modes"``: a strategy;
+        ``"mixed"``: several of these together, which are its ``parts``; ``"advice"``: what the
+        error says, and nothing more is known.
     what
-        Names of the resources, the requirement, or the strategy.
+        Names of the resources, the requirements, or the strategy and its blocks.
     least, enough
-        For ``capacity``, more of each resource: less than ``least`` is proven not to do, and with
-        ``enough`` a plan was found.
+        For ``capacity``, more of each resource, or of all together where each has a part of its
+        own: less than ``least`` is proven not to do, and with ``enough`` a plan was found.
     unit
         Of both.
+    parts
+        The changes that it consists of, where there are several; empty for one alone.
+    fewest
+        Whether fewer changes are proven not to do.
     """
 
     text: str
@@ -47,3 +52,5 @@ class Repair:
     least: float | None = None
     enough: float | None = None
     unit: str = ""
+    parts: tuple[Repair, ...] = ()
+    fewest: bool = True

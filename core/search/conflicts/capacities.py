@@ -50,17 +50,17 @@ def least_extra(rules: Rules, positions: Sequence[int], possibility: Possibility
     """
     resources = [resource_at(rules, p) for p in positions]
     step = granule(rules.problem, resources)
-    huge = _everything(rules.problem) if step else 1e6 * (1 + sum(r.capacity for r in resources))
-    found = possibility.of(_larger(rules, positions, huge))
+    huge = more_than_anything(rules, positions)
+    found = possibility.of(larger(rules, positions, huge))
     if found.schedule is None:
         return None
-    high = _extra(found.schedule, resources)
+    high = extra_used(found.schedule, resources)
     refuted = missed = _counted(rules, positions, high, step, possibility)
     while high - missed > max(PRECISION * high, step) and not possibility.is_over:
         middle = math.sqrt(missed * high) if 0 < 4 * missed < high else (missed + high) / 2
-        found = possibility.of(_larger(rules, positions, middle))
+        found = possibility.of(larger(rules, positions, middle))
         if found.schedule is not None:
-            high = min(_extra(found.schedule, resources), middle)
+            high = min(extra_used(found.schedule, resources), middle)
             continue
         missed = middle
         if found.possible is False:
@@ -77,26 +77,31 @@ def _counted(
     low = 0.0
     while high - low > max(PRECISION * high, step):
         middle = (low + high) / 2
-        if possibility.counts_against(_larger(rules, positions, middle)):
+        if possibility.counts_against(larger(rules, positions, middle)):
             low = middle
         else:
             high = middle
     return low
 
 
-def _everything(problem: Problem) -> float:
-    """Return more bytes than any schedule can hold at once on one device."""
-    return float(sum(_all_bytes(problem))) * (problem.workload.microbatches + 1)
+def more_than_anything(rules: Rules, positions: Sequence[int]) -> float:
+    """Return more of some resources than any schedule is thought to hold at once."""
+    resources = [resource_at(rules, p) for p in positions]
+    if not granule(rules.problem, resources):
+        return 1e6 * (1 + sum(r.capacity for r in resources))
+    return float(sum(_all_bytes(rules.problem))) * (rules.problem.workload.microbatches + 1)
 
 
-def _larger(rules: Rules, positions: Sequence[int], extra: float) -> Rules:
+def larger(rules: Rules, positions: Sequence[int], extra: float) -> Rules:
+    """Return the rules with more of the resources that are declared at these positions."""
     for position in positions:
         capacity = resource_at(rules, position).capacity + extra
         rules = with_capacity(rules, position, capacity)
     return rules
 
 
-def _extra(schedule: Schedule, resources: Sequence[Resource]) -> float:
+def extra_used(schedule: Schedule, resources: Sequence[Resource]) -> float:
+    """Return by how much a schedule's highest level is above a resource's capacity."""
     usage = Usage(Facts(schedule))
     return max(usage.profile(resource).peak - resource.capacity for resource in resources)
 

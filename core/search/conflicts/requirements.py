@@ -70,6 +70,12 @@ def with_capacity(rules: Rules, position: int, capacity: float) -> Rules:
     return attrs.evolve(rules, declared=tuple(declared))
 
 
+def resource_of(rules: Rules, member: Requirement) -> Resource | None:
+    """Return the resource that a requirement limits; None if it is something else."""
+    what = rules.declared[member.declared[0]].what if member.declared else None
+    return what if isinstance(what, Resource) else None
+
+
 def resource_at(rules: Rules, position: int) -> Resource:
     """Return the resource that is declared at a position."""
     resource = rules.declared[position].what

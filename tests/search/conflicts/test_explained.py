@@ -193,9 +193,10 @@ def test_several_clashes_are_mended_together(registry: Registry) -> None:
     together, apart = (("o0", "o1"), ("o2", "o3")), (("o0", "o1"), ("o2", "o3"))
     told = _told(ruled(chain(4, devices=2), "placement", together=together, apart=apart), registry)
     assert len(told.clashes) == 2
-    (repair,) = told.repairs
-    assert (repair.kind, len(repair.what)) == ("drop", 2)
-    assert {text[:13] for text in repair.what} == {"'o0' and 'o1'", "'o2' and 'o3'"}
+    assert len(told.repairs) == 4  # one of each pair
+    for repair in told.repairs:
+        assert (repair.kind, len(repair.what), repair.fewest) == ("drop", 2, True)
+        assert {text[:13] for text in repair.what} == {"'o0' and 'o1'", "'o2' and 'o3'"}
 
 
 def test_two_devices_that_are_too_small_are_told_in_one_repair(registry: Registry) -> None:
@@ -203,7 +204,11 @@ def test_two_devices_that_are_too_small_are_told_in_one_repair(registry: Registr
     told = _told(ruled(problem, "placement", pin={"o0": ("g0",), "o1": ("g1",)}), registry)
     (repair,) = [r for r in told.repairs if r.kind == "capacity"]
     assert repair.what == ("g0.memory", "g1.memory")
-    assert (repair.least, repair.enough) == (1.0, 1.0)
+    assert (repair.least, repair.enough) == (2.0, 2.0)
+    assert [(part.what, part.enough) for part in repair.parts] == [
+        (("g0.memory",), 1.0),
+        (("g1.memory",), 1.0),
+    ]
 
 
 def test_recomputation_is_offered_for_no_more_blocks_than_it_takes(registry: Registry) -> None:
