@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Whole
 
 GONE = -1
@@ -58,7 +58,7 @@ def matched(first: Whole, heads: Whole, some: Whole, others: Whole, most: int, s
     return mate
 
 
-@compiled
+@kernel_part
 def _is_only_path(
     pair: int,
     source: int,
@@ -88,7 +88,7 @@ def _is_only_path(
     return True
 
 
-@compiled
+@kernel_part
 def _put_together(
     pair: int,
     source: int,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import kernel_part
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import FAR, place_of
 from parplan.search.sequences.machines import Flags, Machines
@@ -67,7 +67,7 @@ def least_steps(machines: Machines) -> Whole:
     return least
 
 
-@compiled
+@kernel_part
 def find_blocks(
     v: Any, order: Any, place: Any, starts: Any, rest: Any, dice: Any, low: Any, high: Any
 ) -> Any:
@@ -120,7 +120,7 @@ def find_blocks(
     return count
 
 
-@compiled
+@kernel_part
 def list_moves(
     v: Any, order: Any, starts: Any, rest: Any, low: Any, high: Any, at: Any, to: Any
 ) -> Any:
@@ -152,7 +152,7 @@ def list_moves(
     return count
 
 
-@compiled
+@kernel_part
 def measure_block(
     v: Any,
     into_first: Any,
@@ -206,7 +206,7 @@ def measure_block(
                 _lead(row, n, v.durations[i], place_of(v, place, n, q), starts, rest, least)
 
 
-@compiled
+@kernel_part
 def _follow(row: Any, n: Any, delay: Any, at: Any, starts: Any, rest: Any) -> None:
     """Take into a row of ``measure_block`` that it starts so long after ``n``, which is ``at``."""
     row[0] = max(row[0], starts[n] + delay)
@@ -216,7 +216,7 @@ def _follow(row: Any, n: Any, delay: Any, at: Any, starts: Any, rest: Any) -> No
         row[7] = max(row[7], at)
 
 
-@compiled
+@kernel_part
 def _lead(row: Any, n: Any, delay: Any, at: Any, starts: Any, rest: Any, least: Any) -> None:
     """Take into a row of ``measure_block`` that ``n``, which is ``at``, starts so long after it."""
     row[1] = max(row[1], delay + rest[n])
@@ -226,7 +226,7 @@ def _lead(row: Any, n: Any, delay: Any, at: Any, starts: Any, rest: Any, least: 
         row[4] = min(row[4], at)
 
 
-@compiled
+@kernel_part
 def is_safe(around: Any, least: Any, order: Any, starts: Any, rest: Any, at: Any, to: Any) -> Any:
     """Return whether a move surely leaves an order that does not wait for itself.
 
@@ -242,7 +242,7 @@ def is_safe(around: Any, least: Any, order: Any, starts: Any, rest: Any, at: Any
     return to > row[7] and (row[5] < starts[end] + least[end] or rest[end] - least[end] < row[6])
 
 
-@compiled
+@kernel_part
 def estimate(
     around: Any, durations: Any, order: Any, free: Any, left: Any, at: Any, to: Any, heads: Any
 ) -> Any:
@@ -272,7 +272,7 @@ def estimate(
     return longest
 
 
-@compiled
+@kernel_part
 def moved(order: Any, at: Any, to: Any, n: Any) -> Any:
     """Return what stands at the n-th position of the segment that a move changes, after it."""
     if to > at:
@@ -280,7 +280,7 @@ def moved(order: Any, at: Any, to: Any, n: Any) -> Any:
     return order[to + n - 1] if n > 0 else order[at]
 
 
-@compiled
+@kernel_part
 def judge_moves(
     v: Any,
     around: Any,

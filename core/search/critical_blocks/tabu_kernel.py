@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.critical_blocks.neighbourhood import (
     AROUND,
     UNSAFE,
@@ -102,7 +102,7 @@ def make_memory(machines: Machines) -> Memory:
     )
 
 
-@compiled
+@kernel_part
 def is_tabu(until: Any, step: Any, order: Any, at: Any, to: Any) -> Any:
     """Return whether a move puts back two nodes as they were not long ago."""
     i = order[at]
@@ -117,7 +117,7 @@ def is_tabu(until: Any, step: Any, order: Any, at: Any, to: Any) -> Any:
     return False
 
 
-@compiled
+@kernel_part
 def remember(t: Any, order: Any, at: Any, to: Any, dice: Any) -> None:
     """Forbid for some steps what a move, not yet made, would undo."""
     until = t.step[0] + t.tenure[0] + draw(dice, t.tenure[1] + 1)
@@ -130,7 +130,7 @@ def remember(t: Any, order: Any, at: Any, to: Any, dice: Any) -> None:
             t.until[order[p], i] = until
 
 
-@compiled
+@kernel_part
 def choose(v: Any, r: Any, t: Any, order: Any, dice: Any, least: Any) -> Any:
     """Return the move to make, as (from, to); from is -1 where there is none.
 
@@ -183,7 +183,7 @@ def choose(v: Any, r: Any, t: Any, order: Any, dice: Any, least: Any) -> Any:
     return best_at, best_to
 
 
-@compiled
+@kernel_part
 def make_move(v: Any, r: Any, edits: Any, t: Any, order: Any, at: Any, to: Any) -> Any:
     """Move a visit and time the order again; return the makespan, or ``BEYOND`` and no change."""
     low, high = min(at, to), max(at, to)
@@ -212,7 +212,7 @@ def begin(v: Any, r: Any, t: Any, order: Any, starts: Any) -> Any:
     """Take up an order with its starts; return its makespan. Nothing is tabu any more."""
     for q in range(len(v.first) - 1):
         set_places(v, order, t.place, q, v.first[q], v.first[q + 1])
-    t.starts[:] = starts
+    put_into(t.starts, starts)
     measure_rest(v, r, order, t.place, t.starts, t.rest)
     t.until[:] = 0
     t.step[0] = 0
@@ -265,6 +265,6 @@ def search_on(
         makespan = make_move(v, r, edits, t, order, at, to)
         if 0 <= makespan < least:
             least = makespan
-            best[:] = order
+            put_into(best, order)
             left = patience
     return least, done, left

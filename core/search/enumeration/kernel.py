@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.search.enumeration.delay_graph import NEVER, Whole
 from parplan.search.enumeration.tables import Flags, Tables
 
@@ -149,7 +149,7 @@ def _advance(tables: Any, progress: Any, states: int) -> bool:
     return bool(counts[DEPTH] < 0)
 
 
-@compiled
+@kernel_part
 def _keep(free: Any, path: Any, best: Any, counts: Any) -> None:
     """Keep a complete schedule within the limit; from now on only shorter ones count."""
     count, makespan = len(path), 0
@@ -162,7 +162,7 @@ def _keep(free: Any, path: Any, best: Any, counts: Any) -> None:
     counts[LIMIT], counts[FOUND] = makespan - 1, 1
 
 
-@compiled
+@kernel_part
 def _place(tables: Any, progress: Any, depth: int, task: int, device: int) -> Any:
     """Make the state at ``depth + 1`` from the one at ``depth``; return the end of the task."""
     count, devices = tables.durations.shape
@@ -186,7 +186,7 @@ def _place(tables: Any, progress: Any, depth: int, task: int, device: int) -> An
     return end
 
 
-@compiled
+@kernel_part
 def _find_starts(tables: Any, progress: Any, depth: int, starts: Any, least: Any) -> bool:
     """Fill in the earliest start of each task on each device; return whether all can end in time.
 
@@ -215,7 +215,7 @@ def _find_starts(tables: Any, progress: Any, depth: int, starts: Any, least: Any
     return True
 
 
-@compiled
+@kernel_part
 def _after_parents(tables: Any, placed: Any, least: Any, task: int) -> Any:
     """Return the earliest start after parents that are not placed: ``heads.earliest_start``."""
     best, first, work, beside = NEVER, NEVER, 0, 0
@@ -242,7 +242,7 @@ def _after_parents(tables: Any, placed: Any, least: Any, task: int) -> Any:
         before, before_parent = arrival, parent
 
 
-@compiled
+@kernel_part
 def _work_fits(by_tail: Any, tails: Any, least: Any, placed: Any, limit: int, starts: Any) -> bool:
     """Return whether the devices have room for the tasks of long tails, however long.
 
@@ -268,7 +268,7 @@ def _work_fits(by_tail: Any, tails: Any, least: Any, placed: Any, limit: int, st
     return True
 
 
-@compiled
+@kernel_part
 def _hash_devices(placed: Any, starts: Any, hashes: Any) -> None:
     """Fill in two hashes of what may start when on each device."""
     count, devices = starts.shape
@@ -282,7 +282,7 @@ def _hash_devices(placed: Any, starts: Any, hashes: Any) -> None:
         hashes[device, 0], hashes[device, 1] = one, two
 
 
-@compiled
+@kernel_part
 def _mixed(value: Any, factor: Any) -> Any:
     """Return a number from which no bit of the old one can be guessed."""
     value = (value ^ (value >> 29)) * factor
@@ -290,7 +290,7 @@ def _mixed(value: Any, factor: Any) -> Any:
     return value ^ (value >> 31)
 
 
-@compiled
+@kernel_part
 def _was_seen(alike: Any, seen: Any, limit: int, hashes: Any) -> bool:
     """Return whether a state was seen under the same limit, its devices traded perhaps.
 
@@ -319,7 +319,7 @@ def _was_seen(alike: Any, seen: Any, limit: int, hashes: Any) -> bool:
     return False
 
 
-@compiled
+@kernel_part
 def _list_chances(
     tables: Any, progress: Any, depth: int, first: int, starts: Any, hashes: Any
 ) -> None:
@@ -350,7 +350,7 @@ def _list_chances(
     progress.chances[depth] = listed
 
 
-@compiled
+@kernel_part
 def _has_double(alike: Any, hashes: Any, device: int) -> bool:
     """Return whether a device before it could trade places with it, and is in the same state."""
     for other in range(device):
@@ -363,7 +363,7 @@ def _has_double(alike: Any, hashes: Any, device: int) -> bool:
     return False
 
 
-@compiled
+@kernel_part
 def _first_in_fixed_order(
     covers: Any, least: Any, twins: Any, placed: Any, waiting: Any, starts: Any
 ) -> Any:
@@ -396,7 +396,7 @@ def _first_in_fixed_order(
     return first
 
 
-@compiled
+@kernel_part
 def _goes_before(covers: Any, least: Any, starts: Any, task: int, other: int) -> bool:
     """Return whether a task is the better candidate to go first: earlier, else longer."""
     mine, its = 0, 0

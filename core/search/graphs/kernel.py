@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Flags, Real, Whole
 
 GAPS = 16
@@ -51,12 +51,12 @@ TAIL, COUNT, FIRST = 0, 1, 2
 it has before that, and their begins and ends in turn, oldest first."""
 
 
-@compiled
+@kernel_part
 def _timelines(machines: int) -> Any:
     return np.zeros((machines, FIRST + 2 * GAPS), np.int64)
 
 
-@compiled
+@kernel_part
 def _earliest(t: Any, machine: int, ready: int, length: int) -> int:
     """Return the first instant from which a machine is free for so long."""
     found = max(ready, t[machine, TAIL])
@@ -69,14 +69,14 @@ def _earliest(t: Any, machine: int, ready: int, length: int) -> int:
     return int(found)
 
 
-@compiled
+@kernel_part
 def _forget(t: Any, machine: int, k: int) -> None:
     t[machine, COUNT] -= 1
     for i in range(FIRST + 2 * k, FIRST + 2 * t[machine, COUNT]):
         t[machine, i] = t[machine, i + 2]
 
 
-@compiled
+@kernel_part
 def _remember(t: Any, machine: int, k: int, begin: int, end: int) -> None:
     """Put a gap at position k; where there is no room, the oldest is forgotten."""
     if t[machine, COUNT] == GAPS:
@@ -91,7 +91,7 @@ def _remember(t: Any, machine: int, k: int, begin: int, end: int) -> None:
     t[machine, COUNT] += 1
 
 
-@compiled
+@kernel_part
 def _book(t: Any, machine: int, start: int, length: int) -> None:
     """Take a machine from an instant that ``_earliest`` returned."""
     if length == 0:
@@ -112,7 +112,7 @@ def _book(t: Any, machine: int, start: int, length: int) -> None:
             return
 
 
-@compiled
+@kernel_part
 def _transfer_start(t: Any, channel: Any, first: int, last: int, ready: int, length: int) -> int:
     """Return the first instant from which all channels of a route are free for so long."""
     start = ready
@@ -124,13 +124,13 @@ def _transfer_start(t: Any, channel: Any, first: int, last: int, ready: int, len
             return start
 
 
-@compiled
+@kernel_part
 def _length(size: float, ticks_per_byte: float) -> int:
     """Return how long a transfer holds its route."""
     return int(np.ceil(size * ticks_per_byte - 1e-6))
 
 
-@compiled
+@kernel_part
 def _added_bytes(
     unit: int, device: int, present: Any, kept: Any, first: Any, group: Any, group_bytes: Any
 ) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 
 UNKNOWN = np.int64(-1)
 
@@ -64,7 +64,7 @@ def fill(
     return True
 
 
-@compiled
+@kernel_part
 def _next(
     v: Any, kept: Any, kept_first: Any, fillers: Any, filler_first: Any, budget: Any, starts: Any,
     held: Any, at_kept: Any, at_filler: Any, now: Any, idle: Any, q: Any,
@@ -87,7 +87,7 @@ def _next(
     return node, max(ready, now)
 
 
-@compiled
+@kernel_part
 def _ready(v: Any, starts: Any, i: Any) -> Any:
     """Return when the arcs into a node let it start; -1 while that is unknown."""
     ready = v.releases[i]
@@ -99,7 +99,7 @@ def _ready(v: Any, starts: Any, i: Any) -> Any:
     return ready
 
 
-@compiled
+@kernel_part
 def _fits(v: Any, held: Any, i: Any) -> Any:
     """Return whether there is room for what a node takes."""
     for k in range(v.move_first[i], v.move_first[i + 1]):

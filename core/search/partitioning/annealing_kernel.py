@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.partitioning.instance import Instance
 from parplan.search.partitioning.kernel import busiest, excess, is_contiguous, move, refresh
 from parplan.search.scheduling.tables import Whole
@@ -103,14 +103,14 @@ def anneal(
                 most = state.load[busiest(state)]
                 if most < least * (1 - 1e-9) and excess(instance, state) == 0:
                     least = most
-                    best[:] = state.device_of
+                    put_into(best, state.device_of)
                 continue
         for n in range(edits.used[0] - 1, -1, -1):
             move(instance, state, edits.item[n], edits.before[n])
     return least
 
 
-@compiled
+@kernel_part
 def _step(instance: Any, state: Any, edits: Any, items: Any, dice: Any) -> Any:
     """Make a random change."""
     edits.used[0] = 0
@@ -135,7 +135,7 @@ def _step(instance: Any, state: Any, edits: Any, items: Any, dice: Any) -> Any:
         _gather(instance, state, edits, item, device, items, draw(dice, 2))
 
 
-@compiled
+@kernel_part
 def _draw_item(instance: Any, state: Any, items: Any, dice: Any) -> Any:
     """Return an item, every other time of the busiest device."""
     item = draw(dice, items)
@@ -148,7 +148,7 @@ def _draw_item(instance: Any, state: Any, items: Any, dice: Any) -> Any:
     return item
 
 
-@compiled
+@kernel_part
 def _draw_device(instance: Any, state: Any, item: Any, dice: Any) -> Any:
     """Return a device, mostly that of an item that shares a tensor."""
     first, last = instance.touch_first[item], instance.touch_first[item + 1]
@@ -162,7 +162,7 @@ def _draw_device(instance: Any, state: Any, item: Any, dice: Any) -> Any:
     return draw(dice, instance.allowed.shape[1])
 
 
-@compiled
+@kernel_part
 def _put(instance: Any, state: Any, edits: Any, item: Any, device: Any) -> Any:
     n = edits.used[0]
     edits.item[n], edits.before[n] = item, state.device_of[item]
@@ -170,7 +170,7 @@ def _put(instance: Any, state: Any, edits: Any, item: Any, device: Any) -> Any:
     move(instance, state, item, device)
 
 
-@compiled
+@kernel_part
 def _gather(
     instance: Any, state: Any, edits: Any, item: Any, device: Any, most: Any, side: Any
 ) -> Any:

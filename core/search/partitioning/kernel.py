@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.search.partitioning.instance import Instance, Mask
 from parplan.search.scheduling.tables import Real, Whole
 
@@ -87,7 +87,7 @@ def refresh(instance: Any, state: Any) -> Any:
         state.flow[instance.arc_flow[a], tail, head] += 1
 
 
-@compiled
+@kernel_part
 def _charge(instance: Any, state: Any, tensors: Any, sign: Any) -> Any:
     """Add (or, by the sign, take back) what the transfers of some tensors hold."""
     devices, width = instance.place.shape[1], instance.place.shape[2]
@@ -125,7 +125,7 @@ def _charge(instance: Any, state: Any, tensors: Any, sign: Any) -> Any:
                         state.peak[where] = 0.0
 
 
-@compiled
+@kernel_part
 def move(instance: Any, state: Any, item: Any, device: Any) -> Any:
     """Put an item on a device."""
     before = state.device_of[item]
@@ -149,7 +149,7 @@ def move(instance: Any, state: Any, item: Any, device: Any) -> Any:
         _count(instance, state, item, 1)
 
 
-@compiled
+@kernel_part
 def _count(instance: Any, state: Any, item: Any, sign: Any) -> Any:
     """Add (or take back) the arcs of an item to the flow between devices."""
     for at in range(instance.arc_first[item], instance.arc_first[item + 1]):

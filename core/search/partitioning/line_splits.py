@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.search.partitioning.instance import Instance, Mask, ragged
 from parplan.search.scheduling.tables import Real, Whole
 
@@ -214,7 +214,7 @@ def _best_cuts(
     return best, came_from, came_by
 
 
-@compiled
+@kernel_part
 def _busiest(classes: Any, work: Any, out: Any, into: Any, c: Any) -> Any:
     """Return the load of the busiest engine or link of a run on a device of class ``c``."""
     engines = work.shape[1]
@@ -225,7 +225,7 @@ def _busiest(classes: Any, work: Any, out: Any, into: Any, c: Any) -> Any:
     return found
 
 
-@compiled
+@kernel_part
 def _time_alone(classes: Any, work: Any, into: Any, c: Any) -> Any:
     """Return how long a run receives, one tensor after another, and works then."""
     return work[c].max() + classes.into[c].max() * into

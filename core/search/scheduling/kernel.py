@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Flags, Real, Tables, Whole
 
 
@@ -63,7 +63,7 @@ def run_compiled(
     return starts, int(done), int(stuck), int(resource)
 
 
-@compiled
+@kernel_part
 def _push(keys: Any, ids: Any, offset: int, size: int, key: Any, value: int) -> None:
     """Add to the binary heap at ``offset``; order by key, then id."""
     i = size
@@ -79,7 +79,7 @@ def _push(keys: Any, ids: Any, offset: int, size: int, key: Any, value: int) -> 
     ids[offset + i] = value
 
 
-@compiled
+@kernel_part
 def _pop(keys: Any, ids: Any, offset: int, size: int) -> None:
     """Remove the first of the binary heap of ``size`` at ``offset``."""
     last = size - 1
@@ -110,7 +110,7 @@ def _pop(keys: Any, ids: Any, offset: int, size: int) -> None:
     ids[offset + i] = value
 
 
-@compiled
+@kernel_part
 def _lacks(first: Any, index: Any, amount: Any, level: Any, limits: Any, activity: Any) -> Any:
     """Return the first resource that an activity needs and that is too full; -1 if it fits."""
     for k in range(first[activity], first[activity + 1]):

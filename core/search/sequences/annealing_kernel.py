@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.sequences.kernel import (
     FAR,
     MAKESPAN,
@@ -25,7 +25,7 @@ from parplan.search.sequences.ripples import (
 )
 
 
-@compiled
+@kernel_part
 def critical_visits(v: Any, order: Any, place: Any, starts: Any, dice: Any, found: Any) -> Any:
     """Write the positions at which a critical path waits for a machine; return how many.
 
@@ -71,7 +71,7 @@ def critical_visits(v: Any, order: Any, place: Any, starts: Any, dice: Any, foun
     return count
 
 
-@compiled
+@kernel_part
 def span_visits(
     v: Any, order: Any, place: Any, late: Any, into_first: Any, into: Any, dice: Any, found: Any
 ) -> Any:
@@ -115,7 +115,7 @@ def span_visits(
     return count
 
 
-@compiled
+@kernel_part
 def _span_begins(v: Any, order: Any, late: Any, dice: Any) -> Any:
     """Return the first task of a machine with the longest span; one at random if several have."""
     found = np.int64(0)
@@ -140,7 +140,7 @@ def _span_begins(v: Any, order: Any, late: Any, dice: Any) -> Any:
     return found
 
 
-@compiled
+@kernel_part
 def settle(v: Any, order: Any, place: Any, held: Any) -> Any:
     """Write places and prefix sums of a whole order; return whether it fits."""
     for q in range(len(v.first) - 1):
@@ -152,7 +152,7 @@ def settle(v: Any, order: Any, place: Any, held: Any) -> Any:
     return True
 
 
-@compiled
+@kernel_part
 def propose(
     v: Any,
     edits: Any,
@@ -237,7 +237,7 @@ def anneal_orders(
     current = judge(v, scratch, order, trial, nothing, starts, late, FAR, criterion)
     if by_ripples:
         measure_rest(v, ripples, order, place, starts, rest)
-    best[:] = order
+    put_into(best, order)
     least = current
     count, age = 0, 0
     evaluated = 0
@@ -281,5 +281,5 @@ def anneal_orders(
         age = 0
         if value < least:
             least = value
-            best[:] = order
+            put_into(best, order)
     return least, done, evaluated

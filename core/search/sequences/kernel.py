@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.criteria import Criterion
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.machines import Machines
@@ -226,7 +226,7 @@ def judge(
     return makespan if makespan < 0 else longest_span(v, s, starts, makespan, late)
 
 
-@compiled
+@kernel_part
 def longest_span(v: Any, s: Any, starts: Any, makespan: Any, late: Any) -> Any:
     """Start everything as late as the last ends allow; return the longest span of a machine.
 
@@ -281,7 +281,7 @@ def longest_span(v: Any, s: Any, starts: Any, makespan: Any, late: Any) -> Any:
     return longest
 
 
-@compiled
+@kernel_part
 def _clocks(v: Any, q: Any, i: Any, start: Any, opened: Any, free: Any, released: Any) -> Any:
     """Return what a visit leaves: latest start, end of what runs, end of what gives back."""
     end = start + v.durations[i]
@@ -295,7 +295,7 @@ def _clocks(v: Any, q: Any, i: Any, start: Any, opened: Any, free: Any, released
     return opened, free, released
 
 
-@compiled
+@kernel_part
 def gives(v: Any, q: Any, i: Any) -> Any:
     """Return whether a node gives back, or may give back, some resource of a machine."""
     low, high = v.kept_first[q], v.kept_first[q + 1]
@@ -310,7 +310,7 @@ def gives(v: Any, q: Any, i: Any) -> Any:
     return False
 
 
-@compiled
+@kernel_part
 def place_of(v: Any, place: Any, i: Any, q: Any) -> Any:
     """Return the position in the order of a node's visit to a machine; -1 if there is none."""
     for k in range(v.visit_first[i], v.visit_first[i + 1]):
@@ -319,7 +319,7 @@ def place_of(v: Any, place: Any, i: Any, q: Any) -> Any:
     return np.int64(-1)
 
 
-@compiled
+@kernel_part
 def set_places(v: Any, order: Any, place: Any, q: Any, low: Any, high: Any) -> None:
     """Write down where the visits at positions ``low`` to ``high - 1`` of a machine are."""
     for p in range(low, high):
@@ -329,7 +329,7 @@ def set_places(v: Any, order: Any, place: Any, q: Any, low: Any, high: Any) -> N
                 place[k] = p
 
 
-@compiled
+@kernel_part
 def fits(v: Any, order: Any, place: Any, held: Any, q: Any, low: Any, high: Any) -> Any:
     """Return whether positions ``low`` to ``high - 1`` of a machine fit, and go with the arcs.
 
@@ -378,7 +378,7 @@ def fits(v: Any, order: Any, place: Any, held: Any, q: Any, low: Any, high: Any)
     return True
 
 
-@compiled
+@kernel_part
 def start_held(v: Any, held: Any) -> None:
     """Write what is held from the outset before the first position of each machine."""
     for q in range(len(v.first) - 1):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import kernel_part
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import fits, set_places
 from parplan.search.sequences.machines import Machines
@@ -56,7 +56,7 @@ def make_dice(seed: int) -> Any:
     return np.array([state], dtype=np.uint64)
 
 
-@compiled
+@kernel_part
 def draw(dice: Any, bound: Any) -> Any:
     """Return a random whole number below ``bound`` (xorshift; Marsaglia 2003)."""
     x = dice[0]
@@ -67,13 +67,13 @@ def draw(dice: Any, bound: Any) -> Any:
     return np.int64((x >> np.uint64(11)) % np.uint64(bound))
 
 
-@compiled
+@kernel_part
 def draw_real(dice: Any) -> Any:
     """Return a random number in (0, 1]."""
     return (draw(dice, 2**40) + 1) / 2.0**40
 
 
-@compiled
+@kernel_part
 def draw_step(dice: Any, most: Any) -> Any:
     """Return a small distance: 1 half of the time, 2 half of the rest, up to ``most``."""
     step = 1
@@ -82,7 +82,7 @@ def draw_step(dice: Any, most: Any) -> Any:
     return step
 
 
-@compiled
+@kernel_part
 def shift(v: Any, order: Any, at: Any, to: Any) -> None:
     """Move the letter at a position to another one of the same machine."""
     i = order[at]
@@ -99,7 +99,7 @@ def shift(v: Any, order: Any, at: Any, to: Any) -> None:
     order[to] = i
 
 
-@compiled
+@kernel_part
 def target_of(v: Any, order: Any, q: Any, at: Any, steps: Any) -> Any:
     """Return where a letter arrives that passes ``steps`` letters of other kinds (negative: up)."""
     kind = v.kinds[order[at]]
@@ -117,7 +117,7 @@ def target_of(v: Any, order: Any, q: Any, at: Any, steps: Any) -> Any:
     return to
 
 
-@compiled
+@kernel_part
 def begin_edit(edits: Any, order: Any, q: Any, low: Any, high: Any) -> Any:
     """Remember positions ``low`` to ``high - 1`` of a machine; False if there is no room."""
     n = edits.used[0]
@@ -132,7 +132,7 @@ def begin_edit(edits: Any, order: Any, q: Any, low: Any, high: Any) -> Any:
     return True
 
 
-@compiled
+@kernel_part
 def undo(v: Any, edits: Any, order: Any, place: Any, held: Any) -> None:
     """Put back what stood there before the move."""
     for n in range(edits.used[0] - 1, -1, -1):
@@ -144,7 +144,7 @@ def undo(v: Any, edits: Any, order: Any, place: Any, held: Any) -> None:
         fits(v, order, place, held, edits.machine[n], edits.low[n], edits.high[n])
 
 
-@compiled
+@kernel_part
 def insert_in_rhythm(
     v: Any, edits: Any, order: Any, place: Any, held: Any, q: Any, at: Any, steps: Any, repeats: Any
 ) -> Any:
@@ -186,7 +186,7 @@ def insert_in_rhythm(
     return 1 if fits(v, order, place, held, q, low, high) else -1
 
 
-@compiled
+@kernel_part
 def insert_along(
     v: Any,
     edits: Any,
@@ -233,7 +233,7 @@ def insert_along(
     return moved
 
 
-@compiled
+@kernel_part
 def machine_at(v: Any, p: Any) -> Any:
     """Return the machine that a position belongs to."""
     low, high = 0, len(v.first) - 1

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import kernel_part
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import BEYOND
 from parplan.search.sequences.machines import Machines
@@ -87,7 +87,7 @@ def followers(machines: Machines) -> tuple[Whole, Whole, Whole]:
     return first, np.ascontiguousarray(flat[:, 0]), np.ascontiguousarray(flat[:, 1])
 
 
-@compiled
+@kernel_part
 def push(r: Any, size: Any, i: Any, key: Any) -> Any:
     """Queue a node that is not queued; return how many are."""
     r.keys[i] = key
@@ -103,7 +103,7 @@ def push(r: Any, size: Any, i: Any, key: Any) -> Any:
     return size + 1
 
 
-@compiled
+@kernel_part
 def pop(r: Any, size: Any) -> Any:
     """Return the node with the least key, which is queued no more."""
     top = r.heap[0]
@@ -126,7 +126,7 @@ def pop(r: Any, size: Any) -> Any:
     return top
 
 
-@compiled
+@kernel_part
 def earliest(v: Any, order: Any, place: Any, starts: Any, i: Any) -> Any:
     """Return when a node can start after those before it."""
     begin = v.releases[i]
@@ -140,7 +140,7 @@ def earliest(v: Any, order: Any, place: Any, starts: Any, i: Any) -> Any:
     return begin
 
 
-@compiled
+@kernel_part
 def time_again(
     v: Any, r: Any, edits: Any, order: Any, place: Any, starts: Any, rest: Any, limit: Any
 ) -> Any:
@@ -205,7 +205,7 @@ def time_again(
     return ended(v, order, starts)
 
 
-@compiled
+@kernel_part
 def ended(v: Any, order: Any, starts: Any) -> Any:
     """Return the makespan: on every machine, the last that counts ends last."""
     makespan = np.int64(0)
@@ -217,7 +217,7 @@ def ended(v: Any, order: Any, starts: Any) -> Any:
     return makespan
 
 
-@compiled
+@kernel_part
 def keep(r: Any) -> None:
     """Accept what has changed."""
     for n in range(r.total[0]):
@@ -225,7 +225,7 @@ def keep(r: Any) -> None:
     r.total[0] = 0
 
 
-@compiled
+@kernel_part
 def take_back(r: Any, starts: Any) -> None:
     """Put back the starts that have changed."""
     for n in range(r.total[0]):
@@ -235,7 +235,7 @@ def take_back(r: Any, starts: Any) -> None:
     r.total[0] = 0
 
 
-@compiled
+@kernel_part
 def measure_rest(v: Any, r: Any, order: Any, place: Any, starts: Any, rest: Any) -> None:
     """Write the longest path from the start of each node to the end of all under an order."""
     size = 0
@@ -245,7 +245,7 @@ def measure_rest(v: Any, r: Any, order: Any, place: Any, starts: Any, rest: Any)
     _spread(v, r, order, place, rest, size)
 
 
-@compiled
+@kernel_part
 def measure_again(v: Any, r: Any, edits: Any, order: Any, place: Any, rest: Any) -> None:
     """Change the longest paths to the end to those of an order that has just been edited."""
     size = 0
@@ -259,7 +259,7 @@ def measure_again(v: Any, r: Any, edits: Any, order: Any, place: Any, rest: Any)
     _spread(v, r, order, place, rest, size)
 
 
-@compiled
+@kernel_part
 def _spread(v: Any, r: Any, order: Any, place: Any, rest: Any, size: Any) -> None:
     """Measure the nodes that are queued, and whatever changes with them."""
     while size > 0:

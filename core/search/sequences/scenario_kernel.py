@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.sequences.annealing_kernel import critical_visits, propose, settle
 from parplan.search.sequences.kernel import FAR, fits, propagate
 from parplan.search.sequences.moves import draw, draw_real, undo
 
 
-@compiled
+@kernel_part
 def take_scenario(v: Any, times: Any, s: Any) -> None:
     """Give a view the times of one scenario, in place."""
     durations, delays = times
@@ -71,7 +71,7 @@ def anneal_by_scenarios(
     critical = np.zeros(nodes + 1, dtype=np.int64)
     settle(v, order, place, held)
     value = judge(v, scratch, order, times, weights, starts)
-    best[:] = order
+    put_into(best, order)
     least = value
     count, age, evaluated = 0, 0, 0
     temperature = hot
@@ -97,5 +97,5 @@ def anneal_by_scenarios(
         age = 0
         if value < least:
             least = value
-            best[:] = order
+            put_into(best, order)
     return least, evaluated

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Real, Whole
 
 PENALTY = 20.0
@@ -173,7 +173,7 @@ def annealed(
     return best
 
 
-@compiled
+@kernel_part
 def _shift(cuts: Whole, first: int, last: int, by: int) -> None:
     for i in range(first, last + 1):
         cuts[i] += by
