@@ -71,26 +71,34 @@ def renumbered(draft: Draft, number: Mapping[int, int]) -> Draft:
 
 
 def in_turn(draft: Draft, stages: Collection[int]) -> Draft:
-    """Return a draft in which some stages run their forward passes in the order of microbatches.
+    """Return a draft in which some stages take microbatches in the order of their numbers.
 
-    They take the places of those forward passes in the order of their device.
+    The first forward pass of such a stage becomes that of microbatch 0, and its backward passes
+    with it, and so on; other stages keep their order.
     """
+    number = {
+        (stage, action.microbatch): k
+        for order in draft.orders
+        for stage in stages
+        for k, action in enumerate(forwards(order, stage))
+    }
 
-    def one(order: Sequence[Item]) -> tuple[Item, ...]:
-        waiting = {s: iter(sorted(forwards(order, s))) for s in stages}
-        return tuple(
-            next(waiting[item.stage]) if isinstance(item, Action) and _is_one_of(item, stages)
-            else item
-            for item in order
-        )  # fmt: skip
+    def one(item: Item) -> Item:
+        if not isinstance(item, Action) or item.stage not in stages:
+            return item
+        return attrs.evolve(item, microbatch=number[item.stage, item.microbatch])
 
-    return attrs.evolve(draft, orders=tuple(map(one, draft.orders)))
+    return attrs.evolve(
+        draft,
+        rows={one(item): rows for item, rows in draft.rows.items()},
+        orders=tuple(tuple(map(one, order)) for order in draft.orders),
+    )
 
 
 def forwards(order: Sequence[Item], stage: int) -> list[Action]:
     """Return the forward passes of a stage, in the order of its device."""
-    return [item for item in order if isinstance(item, Action) and _is_one_of(item, (stage,))]
-
-
-def _is_one_of(item: Action, stages: Collection[int]) -> bool:
-    return item.kind is ActionKind.FORWARD and item.stage in stages
+    return [
+        item
+        for item in order
+        if isinstance(item, Action) and item.stage == stage and item.kind is ActionKind.FORWARD
+    ]

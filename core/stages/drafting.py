@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
+import attrs
 from attrs import frozen
 
 from parplan.problem import STEP
@@ -73,18 +74,18 @@ def draft(planned: Planned, parts: Parts, joins: Joins) -> Draft:
     """Return the actions of stages.
 
     An action stands where the first of its operators stands in the plan; the one for weights, which
-    nobody waits for, where the last one stands.
+    nobody waits for, where the last one stands, and behind the one for inputs. What runs once per
+    step stays behind all that it stands behind in the plan.
     """
     stage_of = {layer: s for s, part in enumerate(parts) for layer in part}
     rows: dict[Item, tuple[int, ...]] = {}
     orders = []
     for device_rows in planned.rows:
         found = _positions_by_pass(planned, stage_of, device_rows)
-        places: dict[Item, int] = {}
-        for item, positions in _items(found, joins):
-            rows[item] = tuple(device_rows[i] for i in positions)
-            is_weight = isinstance(item, Action) and item.kind is ActionKind.WEIGHT_GRADIENT
-            places[item] = positions[-1] if is_weight else positions[0]
+        positions = dict(_items(found, joins))
+        for item in positions:
+            rows[item] = tuple(device_rows[i] for i in positions[item])
+        places = _places(positions)
         orders.append(tuple(sorted(places, key=places.__getitem__)))
     numbers = tuple(range(planned.problem.workload.microbatches))
     return Draft(planned, parts, rows, tuple(orders), numbers)
@@ -128,6 +129,22 @@ def _items(found: Mapping[Pass, list[int]], joins: Joins) -> Iterator[tuple[Item
             yield Action(stage, ActionKind.INPUT_GRADIENT, k), positions
         else:
             yield Action(stage, ActionKind.WEIGHT_GRADIENT, k), positions
+
+
+def _places(positions: Mapping[Item, list[int]]) -> dict[Item, tuple[int, int]]:
+    """Return what orders the items of a device, from the positions of their operators."""
+    places: dict[Item, tuple[int, int]] = {}
+    for item, own in positions.items():
+        if isinstance(item, Action) and item.kind is ActionKind.WEIGHT_GRADIENT:
+            inputs = positions[attrs.evolve(item, kind=ActionKind.INPUT_GRADIENT)]
+            places[item] = (max(own[-1], inputs[0]), 1)
+        else:
+            places[item] = (own[0], 0)
+    for item, own in positions.items():
+        if not isinstance(item, Action):
+            earlier = (places[other] for other, at in positions.items() if at[-1] < own[0])
+            places[item] = max((own[0], 0), *((place, 2) for place, _ in earlier), (0, 0))
+    return places
 
 
 @frozen(eq=False)
@@ -207,7 +224,10 @@ def _flows(made: Draft) -> dict[tuple[Item, Item], int]:
     planned = made.planned
     problem, sent = planned.problem, set()
     for t, reader in planned.readings():
-        maker, size = problem.graph.producers[t], size_of(planned, t)
+        maker = problem.graph.producers[t]
+        if _share_stage(made, maker, reader):
+            continue
+        size = size_of(planned, t)
         for k in problem.microbatches_of(maker):
             before = _maker(made, maker, k)
             for m in problem.reading_tasks(reader, k):
@@ -225,6 +245,14 @@ def _flows(made: Draft) -> dict[tuple[Item, Item], int]:
             if item.kind is ActionKind.WEIGHT_GRADIENT:
                 found.setdefault((inputs, item), 0)
     return found
+
+
+def _share_stage(made: Draft, one: int, other: int) -> bool:
+    """Return whether two operators are of one stage, whose own order holds them apart."""
+    layer_of = made.planned.layers.layer_of
+    if one not in layer_of or other not in layer_of:
+        return False
+    return made.stage_of[layer_of[one]] == made.stage_of[layer_of[other]]
 
 
 def _maker(made: Draft, o: int, k: int) -> Item:

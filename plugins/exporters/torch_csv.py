@@ -177,8 +177,8 @@ def schedule_texts(program: StageProgram) -> dict[str, str]:
     wiring = Wiring.of(program)
     refusals = []
     for receive in Receive:
-        text = _text(comms_rows(program, receive))
         try:
+            text = _text(comms_rows(program, receive))
             check_comms(text, wiring)
         except InputError as refusal:
             refusals.append(refusal)

@@ -6,19 +6,21 @@ What the cells mean: ``torch/distributed/pipelining/schedules.py`` (PyTorch 2.13
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import pairwise
 
 from attrs import frozen
 
+from parplan.errors import InputError
 from parplan.stages.program import RELEASES, SENDS_GRADIENTS, Action, ActionKind, StageProgram
 
 Row = list[str]
 
 
 class Receive(Enum):
-    """When a receive from several ranks is posted: once the first has sent, or the last."""
+    """When a receive of several messages is posted: when the first is made, or the last."""
 
     AFTER_LAST = "after the last"
     AFTER_FIRST = "after the first"
@@ -32,33 +34,71 @@ def compute_rows(program: StageProgram) -> list[Row]:
 def comms_rows(program: StageProgram, receive: Receive) -> list[Row]:
     """Return actions, sends, receives and gradient reductions, for the format ``compute_comms``.
 
-    A send stands behind the action that made what it sends, and its receive stands in the row of
-    the other rank where that is at this moment. So both sides have them in the order of one clock,
-    and no rank waits for a message that waits for it.
+    A receive stands where the row of its rank is when all that it receives is made; so every rank
+    has messages in the order of one clock. A send stands behind the action that made what it sends,
+    and waits for sends that the other rank receives before it: messages of two ranks have no names.
+
+    Raises
+    ------
+    InputError
+        If a send would have to come both before and after another one.
     """
-    rows: list[Row] = [[] for _ in program.ranks]
     rank_of = [stage.rank for stage in program.stages]
     wires = _Wires(program)
+    timeline, before = _received(program, wires, receive)
+    rows: list[Row] = [[] for _ in program.ranks]
+    waiting: list[Row] = [[] for _ in program.ranks]
+    sent: set[str] = set()
     last = _last_releases(program)
-    sent: dict[str, set[int]] = {}
-    for action in _in_order(program):
-        row = rows[rank_of[action.stage]]
-        row.append(str(action))
-        if last.get(action.stage) == action:
-            row.append(f"{action.stage}REDUCE_GRAD")
-        direction = wires.direction(action)
-        receivers = wires.receivers(action)
-        if not receivers:
+    for rank, item in timeline:
+        if isinstance(item, str):
+            rows[rank].append(item)
             continue
-        row.append(f"{action.stage}SEND_{direction}{action.microbatch}")
-        for target in receivers:
-            cell = f"{target}RECV_{direction}{action.microbatch}"
-            sources = wires.sources(target, direction)
-            done = sent.setdefault(cell, set())
-            done.add(action.stage)
-            if len(done) == (1 if receive is Receive.AFTER_FIRST else len(sources)):
-                rows[rank_of[target]].append(cell)
+        rows[rank].append(str(item))
+        if wires.receivers(item):
+            waiting[rank].append(wires.send(item))
+        while (cell := next((c for c in waiting[rank] if before[c] <= sent), None)) is not None:
+            waiting[rank].remove(cell)
+            sent.add(cell)
+            rows[rank].append(cell)
+        if last.get(item.stage) == item:
+            rows[rank_of[item.stage]].append(f"{item.stage}REDUCE_GRAD")
+    late = next((cell for cells in waiting for cell in cells), None)
+    if late is not None:
+        raise InputError(f"{late} would have to come both before and after another send")
     return rows
+
+
+Timeline = list[tuple[int, Action | str]]
+"""Ranks with their actions, and with receives as cells, by one clock."""
+
+
+def _received(
+    program: StageProgram, wires: _Wires, receive: Receive
+) -> tuple[Timeline, Mapping[str, set[str]]]:
+    """Return actions and receives by one clock, and the sends that come before each send."""
+    rank_of = [stage.rank for stage in program.stages]
+    timeline: Timeline = []
+    made: dict[str, int] = defaultdict(int)
+    lanes: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for action in _in_order(program):
+        timeline.append((rank_of[action.stage], action))
+        direction, k = wires.direction(action), action.microbatch
+        for target in wires.receivers(action):
+            cell = f"{target}RECV_{direction}{k}"
+            sources = wires.sources(target, direction)
+            made[cell] += 1
+            if made[cell] != (1 if receive is Receive.AFTER_FIRST else len(sources)):
+                continue
+            timeline.append((rank_of[target], cell))
+            for source in sources:
+                lanes[rank_of[source], rank_of[target]].append(f"{source}SEND_{direction}{k}")
+    before: dict[str, set[str]] = defaultdict(set)
+    for lane in lanes.values():
+        for one, other in pairwise(lane):
+            if one != other:
+                before[other].add(one)
+    return timeline, before
 
 
 @frozen(eq=False)
@@ -70,6 +110,10 @@ class _Wires:
     def direction(self, action: Action) -> str:
         """Return what the results of an action are called in sends: F or B."""
         return "F" if action.kind is ActionKind.FORWARD else "B"
+
+    def send(self, action: Action) -> str:
+        """Return the cell that sends the results of an action."""
+        return f"{action.stage}SEND_{self.direction(action)}{action.microbatch}"
 
     def receivers(self, action: Action) -> list[int]:
         """Return the stages on other ranks that an action hands tensors to."""
