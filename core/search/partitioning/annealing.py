@@ -65,7 +65,7 @@ def annealed(
     best, least = start.copy(), load_of(instance, start)
     scale = float(energy(instance, state))
     # Compiling, which the first call does, is none of the seconds.
-    anneal(instance, state, edits, best, least, dice, np.int64(0), scale, scale)
+    anneal(instance, state, edits, best, least, dice, np.int64(0), 1.0, 1.0)
     begun = now = clock.now()
     moves, rate = 0, 0.0
     while least > target and scale > 0 and now < begun + seconds:

@@ -103,6 +103,13 @@ def test_partitions_get_better_and_end_at_the_target(registry: Registry) -> None
     assert clock.now() < until
 
 
+def test_a_load_of_nothing_needs_no_search(registry: Registry) -> None:
+    problem = chain(3, devices=2, seconds=0.0, size=0)
+    _, instance = made(attrs.evolve(problem, objectives=(Rule("steady-state"),)), registry)
+    start = np.zeros(len(instance.bytes), dtype=np.int64)
+    assert annealed(instance, start, 1.0, 0).load == 0.0
+
+
 def test_stretches_cut_where_tensors_are_small_and_memory_lets_them(registry: Registry) -> None:
     sizes = (9, 1, 9, 2, 9)
     problem = chain(6, devices=3)
