@@ -7,7 +7,10 @@ from pathlib import Path
 
 from benchmarks.cases import Case
 
-FAMILIES: tuple[str, ...] = ("benchmarks.reporting",)
+FAMILIES: tuple[str, ...] = (
+    "benchmarks.importing",
+    "benchmarks.reporting",
+)
 """Modules of this suite's families; each has ``cases(data)``."""
 
 

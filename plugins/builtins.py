@@ -44,6 +44,7 @@ IMPORTERS = (
     "parplan.plugins.importers.pipedream:PipeDream",
     "parplan.plugins.importers.stages:Stages",
     "parplan.plugins.importers.torch_importer:Torch",
+    "parplan.plugins.importers.transformers_importer:Transformers",
 )
 EXPORTERS: tuple[str, ...] = ("parplan.plugins.exporters.torch_csv:TorchCsv",)
 RUNTIMES = ("parplan.plugins.runtimes.torch_processes:TorchProcesses",)

@@ -74,9 +74,12 @@ def blocks(
         if is_glue:
             path = parts.paths[chosen[max(o for o in draft.producers if o in chosen)]]
         chosen[at] = parts.add(path, before)
-        for other in waiting.intersection(draft.producers):
-            chosen[other] = chosen[at]
-            waiting.remove(other)
+        joining = [at]
+        while joining:
+            for other in waiting.intersection(drafts[joining.pop()].producers):
+                chosen[other] = chosen[at]
+                waiting.remove(other)
+                joining.append(other)
     return tuple(parts.names[chosen[at]] if at in chosen else root for at in range(len(drafts)))
 
 

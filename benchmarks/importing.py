@@ -1,0 +1,150 @@
+"""Family import: real models traced on PyTorch's device ``meta``, in seconds, MiB and operators.
+
+The value is the seconds from the configuration to the graph, in a process of its own (the row's
+``peak_mib`` is its memory). The details have the number of operators, and parameters and FLOP
+beside those of the analytic importer ``huggingface``, which knows nothing of PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case, Context, Outcome
+from parplan.api import import_model, load_registry
+from parplan.graph import Graph, Kind
+
+BACKWARD = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
+
+LLAMA: Mapping[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_act": "silu",
+    "max_position_embeddings": 8192,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": False,
+    "vocab_size": 128256,
+}
+LLAMA_8B: Mapping[str, Any] = {
+    **LLAMA,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+}
+LLAMA_70B: Mapping[str, Any] = {
+    **LLAMA,
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+}
+TINY: Mapping[str, Any] = {
+    **LLAMA,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "vocab_size": 1000,
+}
+MIXTRAL: Mapping[str, Any] = {
+    "architectures": ["MixtralForCausalLM"],
+    "model_type": "mixtral",
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 32768,
+    "num_attention_heads": 32,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "num_local_experts": 8,
+    "tie_word_embeddings": False,
+    "vocab_size": 32000,
+}
+CLIP: Mapping[str, Any] = {
+    "architectures": ["CLIPModel"],
+    "model_type": "clip",
+    "projection_dim": 512,
+    "text_config": {
+        "hidden_size": 512,
+        "intermediate_size": 2048,
+        "max_position_embeddings": 77,
+        "num_attention_heads": 8,
+        "num_hidden_layers": 12,
+        "vocab_size": 49408,
+    },
+    "vision_config": {
+        "hidden_size": 768,
+        "image_size": 224,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+        "num_channels": 3,
+        "num_hidden_layers": 12,
+        "patch_size": 32,
+    },
+}
+
+
+def cases(data: Path | None = None) -> tuple[Case, ...]:
+    """Return one case per model; the first is the short one."""
+    del data
+    models: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
+        ("llama-tiny", TINY, {"sequence": 128}),
+        ("llama-3-8b", LLAMA_8B, {"sequence": 4096}),
+        ("llama-3-70b", LLAMA_70B, {"sequence": 4096}),
+        ("mixtral-8x7b", MIXTRAL, {"sequence": 4096}),
+        ("clip-vit-base-patch32", CLIP, {"microbatch": 64}),
+    )
+    return tuple(
+        Case(
+            f"import/{name}",
+            partial(_run, config, options),
+            time_limit_s=180.0,
+            short=name == "llama-tiny",
+        )
+        for name, config, options in models
+    )
+
+
+def _run(config: Mapping[str, Any], options: Mapping[str, Any], context: Context) -> Outcome:
+    del context
+    registry = load_registry()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        started = time.perf_counter()
+        graph = import_model(
+            "transformers", path, {**options, "granularity": "operator"}, registry=registry
+        )
+        seconds = time.perf_counter() - started
+        analytic = import_model("huggingface", path, dict(options), registry=registry)
+    traced, written = _figures(graph), _figures(analytic)
+    return Outcome(
+        value=seconds,
+        details={
+            "unit": "s",
+            "operators": len(graph.operators),
+            **traced,
+            **{f"analytic_{key}": value for key, value in written.items()},
+        },
+    )
+
+
+def _figures(graph: Graph) -> dict[str, float]:
+    """Return what two importers of one model should agree on."""
+    kinds = dict.fromkeys(Kind, 0.0)
+    for operator in graph.operators:
+        kinds[operator.kind] += operator.flops
+    return {
+        "parameters": sum(group.count for group in graph.parameters),
+        "forward_flops": kinds[Kind.FORWARD],
+        "backward_flops": sum(kinds[kind] for kind in BACKWARD),
+    }
