@@ -102,6 +102,13 @@ def test_tables_show_value_bound_gap_baselines_and_provenance() -> None:
         assert wanted in text
 
 
+def test_a_large_plan_stays_small() -> None:
+    plan = pipeline_plan(8, 600)
+    bars = len(plan.schedule.tasks) + len(plan.schedule.transfers)
+    small, large = (len(report_html(figures_of(p, "s"))) for p in (pipeline_plan(8, 1), plan))
+    assert large - small < 25 * bars
+
+
 @settings(max_examples=20)
 @given(schedules())
 def test_every_valid_schedule_has_report_and_trace(schedule: Schedule) -> None:
@@ -235,6 +242,7 @@ def test_critical_path_is_shown_and_told(report: Browser) -> None:
     report.press("c")
     told = report.wait_for(FOUND)
     assert re.fullmatch(r"\d+ steps", told)
+    assert "What bounds the makespan" in report.tell("document.body.innerText")
     report.press("n")
     assert "on the critical path; waits for" in report.wait_for(DETAILS)
 

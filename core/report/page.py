@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
+
 from parplan import __version__
 from parplan.explaining.explanation import Explanation
 from parplan.explaining.text import path_table, share_table, summary_sentence
 from parplan.figures import (
     PlanFigures,
+    Table,
     baseline_table,
     device_table,
     headline,
@@ -33,7 +36,7 @@ def report_html(figures: PlanFigures, explanation: Explanation | None = None) ->
     """
     from markupsafe import Markup
 
-    shares = () if explanation is None else (share_table(explanation),)
+    shares = () if explanation is None else (_bounding(explanation),)
     steps = () if explanation is None else (path_table(explanation),)
     tables = (device_table(figures), *shares)
     more = (link_table(figures), baseline_table(figures), *steps)
@@ -53,6 +56,11 @@ def report_html(figures: PlanFigures, explanation: Explanation | None = None) ->
         more=[table for table in more if table.rows],
         provenance=plain(json.dumps(_plain_data(figures), indent=2, default=str)),
     )
+
+
+def _bounding(explanation: Explanation) -> Table:
+    """Return what the critical path consists of, under a title that stands alone."""
+    return evolve(share_table(explanation), title="What bounds the makespan")
 
 
 def _subtitle(figures: PlanFigures) -> str:
