@@ -165,3 +165,5 @@ class RunError(ParplanError):
         self.device = device
         self.details = details
         super().__init__(message)
+        if details:
+            self.add_note(details)  # shown with the traceback
