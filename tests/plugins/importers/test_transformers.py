@@ -105,6 +105,8 @@ def test_clip_is_two_towers(tmp_path: Path) -> None:
     made = load(tmp_path, "transformers", CLIP, microbatch=2, granularity="layer")
     written = load(tmp_path, "huggingface", CLIP, microbatch=2)
     assert parameters(made) == parameters(written)
+    assert flops(made, Kind.FORWARD) == flops(written, Kind.FORWARD)
+    assert flops(made, *BACKWARD) == flops(written, *BACKWARD)
     starts = {made.operators[n].module for n in made.topological_order if not made.inputs[n]}
     assert any(name.startswith("vision_model") for name in starts)
     assert any(name.startswith("text_model") for name in starts)
