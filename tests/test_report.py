@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from parplan.api import write_report
 from parplan.figures import figures_of
 from parplan.plans import Plan
-from parplan.report.packing import packed, unpacked
+from parplan.report.packing import packed, packed_names, unpacked, unpacked_names
 from parplan.report.page import report_html
 from parplan.report.trace import trace_json
 from parplan.reporting import memory_over_time
@@ -58,7 +58,7 @@ def test_hostile_names_are_inert() -> None:
     assert hostile_shape == calm_shape
     assert hostile.named("img") == []
     assert len(hostile.named("script")) == 2
-    assert hostile.data["operators"][0] == plain(f"f.0{HOSTILE}")
+    assert unpacked_names(hostile.data["operators"])[0] == plain(f"f.0{HOSTILE}")
     assert any(plain(f"gpu0{HOSTILE}") in words for words in hostile.words)
 
 
@@ -92,6 +92,16 @@ def bars_of(row: dict[str, Any]) -> list[tuple[int, int, int]]:
 @given(st.lists(st.integers(-(2**52), 2**52), max_size=40))
 def test_packed_columns_are_read_as_they_were(values: list[int]) -> None:
     assert unpacked(packed(values)).tolist() == values
+
+
+@given(st.lists(st.text(), max_size=12))
+def test_packed_names_are_read_as_they_were(given_names: list[str]) -> None:
+    assert unpacked_names(packed_names(given_names)) == given_names
+
+
+def test_names_that_differ_in_little_take_little() -> None:
+    names = [f"model.layers.{i}.self_attn.q_proj:forward" for i in range(1000)]
+    assert len(json.dumps(packed_names(names))) < 10 * len(names)
 
 
 def test_tables_show_value_bound_gap_baselines_and_provenance() -> None:
@@ -192,6 +202,13 @@ def test_report_runs_in_a_browser_without_a_word_on_the_console(report: Browser)
 def test_the_script_reads_columns_as_python_does(report: Browser) -> None:
     for values in ([], [0], [5, -3, 2**51, -(2**51), 2**40 + 1], list(range(1000))):
         assert report.tell(f"[...column('{packed(values)}')]") == values
+
+
+@needs_browser
+def test_the_script_reads_names_as_python_does(report: Browser) -> None:
+    given_names = ["", "a.b", "a.c.b", "\U0001f600x", "\U0001f601x", "aa", "a", "aaa"]
+    packed_so = json.dumps(packed_names(given_names))
+    assert report.tell(f"names({packed_so})") == given_names
 
 
 @needs_browser

@@ -1,4 +1,4 @@
-// Columns of numbers: unpacked as parplan.report.packing packs them, and searched.
+// Columns of numbers, and names: unpacked as parplan.report.packing packs them, and searched.
 const column = text => {
   const raw = atob(text);
   let count = 0;
@@ -18,6 +18,12 @@ const column = text => {
   return values;
 };
 const columns = packed => Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, column(text)]));
+const names = packed => {
+  const { head, tail } = columns({ head: packed.head, tail: packed.tail });
+  let before = "";
+  return packed.middle.map((middle, i) =>
+    before = before.slice(0, head[i]) + middle + before.slice(before.length - tail[i]));
+};
 const after = (sorted, value, low = 0) => {  // index of the first entry above value
   let high = sorted.length;
   while (low < high) { const mid = (low + high) >> 1; if (sorted[mid] > value) high = mid; else low = mid + 1; }

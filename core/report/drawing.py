@@ -10,7 +10,7 @@ from parplan.explaining.explanation import Explanation
 from parplan.explaining.text import cause_text
 from parplan.figures import PlanFigures
 from parplan.palette import TRANSFER, colours_of
-from parplan.report.packing import packed
+from parplan.report.packing import packed, packed_names
 from parplan.schedule import Schedule
 from parplan.text import plain
 from parplan.timeline import Row, device_rows, link_rows
@@ -27,9 +27,9 @@ def drawing_data(figures: PlanFigures, explanation: Explanation | None = None) -
     return {
         "tick_s": problem.tick_s,
         "horizon": schedule.makespan,
-        "operators": [plain(operator.name) for operator in graph.operators],
+        "operators": packed_names(plain(operator.name) for operator in graph.operators),
         **_kinds(schedule),
-        "tensors": [plain(tensor.name) for tensor in graph.tensors],
+        "tensors": packed_names(plain(tensor.name) for tensor in graph.tensors),
         **_tasks(schedule),
         "transfers": _transfers(schedule),
         "devices": [_row(row) for row in device_rows(schedule)],

@@ -1,8 +1,11 @@
-"""Columns of whole numbers as short text that a script reads quickly."""
+"""Columns of whole numbers, and lists of names, as short data that a script reads quickly."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +53,50 @@ def unpacked(text: str) -> Ints:
     delta = (folded >> np.uint64(1)).astype(np.int64) ^ -(folded & np.uint64(1)).astype(np.int64)
     column: Ints = np.cumsum(delta, dtype=np.int64)
     return column
+
+
+def packed_names(names: Iterable[str]) -> dict[str, Any]:
+    """Return names as what each does not share with the one before; ``columns.js`` reads them.
+
+    Names of a large model differ in little from their neighbours. ``head`` and ``tail`` count what
+    is shared at both ends, in units of UTF-16, which is what a script counts in.
+    """
+    heads, tails, middles = [], [], []
+    before = ""
+    for name in map(_units, names):
+        most = min(len(name), len(before))
+        head = _shared(name, before, most)
+        tail = _shared(name[::-1], before[::-1], most - head)
+        heads.append(head)
+        tails.append(tail)
+        middles.append(name[head : len(name) - tail])
+        before = name
+    return {"head": packed(heads), "tail": packed(tails), "middle": middles}
+
+
+def unpacked_names(data: dict[str, Any]) -> list[str]:
+    """Return the names that ``packed_names`` packed."""
+    found: list[str] = []
+    before = ""
+    ends = zip(unpacked(data["head"]).tolist(), unpacked(data["tail"]).tolist(), strict=True)
+    for (head, tail), middle in zip(ends, data["middle"], strict=True):
+        before = before[:head] + middle + before[len(before) - tail :]
+        found.append(
+            before.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        )
+    return found
+
+
+def _units(text: str) -> str:
+    """Return text in which characters beyond the first 65,536 are two, as in UTF-16."""
+    if text.isascii():
+        return text
+    units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype="<u2")
+    return "".join(map(chr, units.tolist()))
+
+
+def _shared(a: str, b: str, most: int) -> int:
+    """Return how many characters two texts begin with alike, at most ``most``."""
+    return sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a[:most], b[:most], strict=True))
+    )

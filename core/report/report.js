@@ -3,23 +3,23 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const { tick_s } = data, tasks = columns(data.tasks), transfers = columns(data.transfers);
-  const kinds = column(data.kind);
+  const kinds = column(data.kind), operators = names(data.operators), tensors = names(data.tensors);
   const path = data.path && pathOf(data.path, tick_s);
   let matches = null;
   const source = {
     kind: item => item >= 0 ? data.kinds[kinds[tasks.operator[item]]] : "transfer",
     microbatch: item => item >= 0 ? tasks.microbatch[item] : transfers.microbatch[-1 - item],
-    name: item => item >= 0 ? data.operators[tasks.operator[item]] : data.tensors[transfers.tensor[-1 - item]],
+    name: item => item >= 0 ? operators[tasks.operator[item]] : tensors[transfers.tensor[-1 - item]],
     text: item => {
       const m = source.microbatch(item);
       return m < 0 ? source.name(item) : `${m} ${source.name(item)}`;
     },
-    look: has => { matches = has && { operators: data.operators.map(has), tensors: data.tensors.map(has) }; },
+    look: has => { matches = has && { operators: operators.map(has), tensors: tensors.map(has) }; },
     matches: item => item >= 0 ? matches.operators[tasks.operator[item]] : matches.tensors[transfers.tensor[-1 - item]],
     describe: (item, row, lane, i) => {
-      const t = -1 - item, what = runs(source.microbatch(item)), names = data.devices;
+      const t = -1 - item, what = runs(source.microbatch(item)), places = data.devices;
       const about = item >= 0 ? [`${source.kind(item)}, ${what}`, `mode ${data.modes[tasks.mode[item]]}`]
-        : [`transfer, ${what}, ${bytes(transfers.bytes[t])}`, `${names[transfers.source[t]].name} \u2192 ${names[transfers.target[t]].name}`];
+        : [`transfer, ${what}, ${bytes(transfers.bytes[t])}`, `${places[transfers.source[t]].name} \u2192 ${places[transfers.target[t]].name}`];
       const critical = path?.has(item) ? [`on the critical path; waits for ${path.told(item)}`] : [];
       const arrival = item >= 0 ? [] : [`arrives at ${seconds(transfers.arrival[t] * tick_s)}`];
       return [source.name(item), ...about, `${row.name}: ${span(lane.start[i], lane.end[i])}`, ...arrival, ...critical].join("\n");
