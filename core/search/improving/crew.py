@@ -37,6 +37,9 @@ ALIKE = 2
 ROUND_S = 2.0
 """Seconds of a round, for up to 500 activities; more in proportion."""
 
+FIRST_S = 0.05
+"""Seconds of search before the first round, where workers are to be forked."""
+
 HEATS = (1.0, 0.4, 0.15)
 """Heats of rounds, drawn at random: hot ones leave where they start, cold ones refine it."""
 
@@ -102,6 +105,8 @@ def searched_by_sequences(
     """
     crew: list[Sequenced] = []
     for candidate in starting_sequences(placer, candidates):
+        if executor is not None and not crew:
+            _run_for_a_moment(candidate)
         crew.append(sequenced(candidate, origin=len(crew)))
         if candidate.figure < min(c.figure for c in candidates):
             yield candidate
@@ -120,6 +125,14 @@ def searched_by_sequences(
         if crew[0].figure < best:
             best = crew[0].figure
             yield candidate_of(placer, crew[0])
+
+
+def _run_for_a_moment(candidate: Candidate) -> None:
+    """Anneal the sequences of a candidate, so that workers forked later find the code compiled."""
+    prepared = candidate.prepared
+    if prepared.view is not None:
+        annealer = Annealer(prepared.view, prepared.criterion)
+        annealer.run(prepared.view.order(candidate.starts), FIRST_S, 0)
 
 
 def different(sequences: Iterable[Sequenced]) -> list[Sequenced]:
