@@ -8,7 +8,8 @@ that of any plan with this assignment. The rows are
 - stretches: what cannot start before ``r`` and is followed by ``q`` ticks lies between the two, so
   ``sum of its amount x ticks x <= capacity x (makespan - r - q)``, for the r and q with r + q no
   more than what is proven of every plan (else the row would bind where nothing of it is chosen);
-- space: parameters that stay on a device, and each task's own demand beside them, fit;
+- space: parameters that stay on a device fit with the outputs of the graph that are made there,
+  and with what each task there reads, writes and uses while it runs;
 - path: ``end[o] >= end[p] + ticks x + arrival (on[o, d] - on[p, d])`` along tensors and orders,
   for one microbatch of each placement group;
 - symmetry: of devices that can be exchanged, those with a lower number are used first.
@@ -42,6 +43,7 @@ from parplan.model.demands import Demands, Use
 from parplan.model.extraction import reader
 from parplan.model.lifetimes import Lifetimes
 from parplan.model.rule_model import RuleModel
+from parplan.model.space import Space
 from parplan.model.surroundings import Surroundings
 from parplan.model.symmetry import exchangeable_devices
 from parplan.model.tasks import durations, make_shadows
@@ -53,6 +55,9 @@ TIMED = (Running, Moving, Sending, Receiving)
 
 THRESHOLDS = 8
 """Values of r, and of q, for which stretches are stated."""
+
+MOST_SPACE_TERMS = 20_000
+"""Most terms in rows of what fits beside a task, for each resource; the largest tasks have them."""
 
 MOST_SYMMETRY_TERMS = 200_000
 """Most terms in rows against symmetry; later operators have none beyond it."""
@@ -226,33 +231,41 @@ class AssignmentModel(RuleModel):
         return [(r, q) for r in befores for q in afters if 0 < r + q <= least]
 
     def _add_space(self, block: RuleBlock, resource: Resource, demands: Demands) -> None:
-        """State that parameters fit, and each task beside them."""
+        """State that parameters and outputs fit, and each task with its tensors beside them."""
         staying = [
             use
             for demand in resource.demands
             if isinstance(demand, ResidentParameters)
             for use in demands.uses(demand)
         ]
-        if not staying:
-            return
-        running = {
-            (use.owner[1], self._group(use.owner[2]), use.way): use
-            for demand in resource.demands
-            if isinstance(demand, Running)
-            for use in demands.uses(demand)
-        }
-        uses = [*staying, *running.values()]
+        space = Space(self.choices, demands)
+        at_end, beside = space.at_end(resource), space.beside(resource)
+        running = [(key, a, amount) for key, own in beside.items() for a, amount in own.items()]
         heights, capacity = whole_amounts(
-            [use.height for use in uses], resource.capacity, relaxed=True
+            [*(use.height for use in staying), *at_end.values(), *(n for _, _, n in running)],
+            resource.capacity,
+            relaxed=True,
         )
-        parts = [self._part(use, h) for use, h in zip(uses, heights, strict=True)]
-        base = total(parts[: len(staying)])
-        self._state(block, base <= capacity)
-        for part in parts[len(staying) :]:
-            self._state(block, base + part <= capacity)
+        stay, last = len(staying), len(staying) + len(at_end)
+        base = total(self._part(use, h) for use, h in zip(staying, heights[:stay], strict=True))
+        outputs = total(
+            self._chosen(key, a, h) for (key, a), h in zip(at_end, heights[stay:last], strict=True)
+        )
+        if sum(heights[:last]) > capacity:
+            self._state(block, base + outputs <= capacity)
+        rows: dict[Key, list[tuple[int, int]]] = {}
+        for (key, a, _), h in zip(running, heights[last:], strict=True):
+            rows.setdefault(key, []).append((a, h))
+        room = capacity - sum(heights[:stay])
+        tight = [(key, own) for key, own in rows.items() if max(h for _, h in own) > room]
+        tight.sort(key=lambda row: -max(h for _, h in row[1]))
+        for key, own in tight[: MOST_SPACE_TERMS // (stay + 1)]:
+            task = total(self._chosen(key, a, h) for a, h in own)
+            self._state(block, base + task <= capacity)
 
-    def _group(self, microbatch: Any) -> int:
-        return self.problem.workload.group(microbatch)
+    def _chosen(self, key: Key, a: int, height: int) -> Any:
+        literal = self.choices.literal(*key, a)
+        return height if literal is None else height * literal
 
     def _part(self, use: Use, height: int) -> Any:
         literal = use.make().presence

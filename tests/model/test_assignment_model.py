@@ -41,7 +41,9 @@ def by_highs(model: Any) -> Answer:
 @settings(max_examples=examples(40))
 @given(data=st.data(), factor=st.sampled_from([1, 1, 2, 3]))
 def test_it_is_a_relaxation_of_the_timing_model(data: st.DataObject, factor: int) -> None:
-    problem = data.draw(small_problems(4, 3, 4))
+    problem = _with_outputs(
+        data.draw(small_problems(4, 3, 4)), data.draw(st.sets(st.integers(0, 7)))
+    )
     rules = with_declared(problem, load_registry(installed=False), data.draw(declarations(problem)))
     try:
         timing = ScheduleModel(rules)
@@ -63,6 +65,15 @@ def test_it_is_a_relaxation_of_the_timing_model(data: st.DataObject, factor: int
     assert factor * (answer.objective or 0) <= makespan
     ordered = AssignmentModel(rules, makespan, around, clock, break_symmetry=True)
     assert by_cp_sat(ordered).objective == by_cp_sat(_plain(rules, makespan, factor)).objective
+
+
+def _with_outputs(problem: Problem, numbers: set[int]) -> Problem:
+    """Return a problem in which some tensors are kept to the end."""
+    tensors = tuple(
+        attrs.evolve(tensor, output=tensor.output or t in numbers)
+        for t, tensor in enumerate(problem.graph.tensors)
+    )
+    return attrs.evolve(problem, graph=attrs.evolve(problem.graph, tensors=tensors))
 
 
 def _plain(rules: Rules, makespan: int, factor: int) -> AssignmentModel:
@@ -115,6 +126,31 @@ def test_parameters_that_do_not_fit_together_are_spread(registry: Registry) -> N
     assignment = model.extract(by_highs(model).values)
     assert assignment[0, 0] != assignment[1, 0]
     cramped = AssignmentModel(make_rules(_heavy(5), registry))
+    assert by_highs(cramped).termination is Termination.INFEASIBLE
+
+
+def _with_memory(problem: Problem, size: int) -> Problem:
+    devices = tuple(attrs.evolve(d, memory_bytes=size) for d in problem.cluster.devices)
+    return attrs.evolve(problem, cluster=attrs.evolve(problem.cluster, devices=devices))
+
+
+def test_outputs_that_do_not_fit_together_are_spread(registry: Registry) -> None:
+    problem = chain(2, devices=2, size=0)
+    kept = tuple(Tensor(f"out{i}", f"o{i}", (), 3, output=True) for i in range(2))
+    graph = attrs.evolve(problem.graph, tensors=(*problem.graph.tensors, *kept))
+    problem = attrs.evolve(problem, graph=graph)
+    model = AssignmentModel(make_rules(_with_memory(problem, 5), registry))
+    assignment = model.extract(by_highs(model).values)
+    assert assignment[0, 0] != assignment[1, 0]
+    cramped = AssignmentModel(make_rules(_with_memory(problem, 2), registry))
+    assert by_highs(cramped).termination is Termination.INFEASIBLE
+
+
+def test_what_a_task_reads_and_writes_must_be_there_while_it_runs(registry: Registry) -> None:
+    problem = chain(3, devices=2, size=4)
+    enough = AssignmentModel(make_rules(_with_memory(problem, 8), registry))
+    assert by_highs(enough).termination is Termination.OPTIMAL
+    cramped = AssignmentModel(make_rules(_with_memory(problem, 7), registry))
     assert by_highs(cramped).termination is Termination.INFEASIBLE
 
 
