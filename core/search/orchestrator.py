@@ -48,7 +48,7 @@ LAST_SHARE_EXACT = 0.3
 """Part of the time left after which a solver has the whole problem without any schedule."""
 
 BOUNDED_FIRST = 5_000
-"""Tasks of a graph up to which bounds come before the first schedules, which can end there."""
+"""Tasks up to which bounds come before the first schedules, which can end there."""
 
 BASELINE_SHARE = 0.2
 """Part of the time limit that the hand-made schedules may use."""
@@ -81,6 +81,9 @@ a solver alone does well on few and badly on many."""
 
 FILLING_SHARE = 0.25
 """Part of the time left in which weight passes may be put anew."""
+
+WALK_SHARE = 0.4
+"""Part of the time limit in which walks through a large pipeline are searched, before all else."""
 
 PLACEMENT_SHARE = 0.7
 """Part of the time left for the search on placements, where sequences have the rest."""
@@ -172,9 +175,14 @@ def _start(run: Run, engine: exact.Engine) -> None:
     share = FIRST_SHARE_EXACT if engine.exact else FIRST_SHARE
     until = run.incumbent.started + share * run.options.time_limit_s
     if is_pipeline(run.placer):
+        if steps.can_search_walks(run):
+            with run.contained("walks", optional=True):
+                steps.search_walks(run, run.part_of_limit(WALK_SHARE))
         _bound(run)
     else:
         _start_graph(run, until)
+    if _has_walked(run):
+        return
     with run.contained("stages on groups of devices", optional=True):
         steps.find_stages_on_groups(run, until)
     with run.contained("first schedules"):
@@ -185,6 +193,11 @@ def _start(run: Run, engine: exact.Engine) -> None:
         # Recipes have as long as the first schedules took, even if the limit is over by then.
         until = max(until, run.part_of_rest(BASELINE_SHARE), 2 * clock.now() - begun)
         steps.find_recipes_as_pinned(run, until)
+
+
+def _has_walked(run: Run) -> bool:
+    """Return whether a large pipeline has schedules of walks, to which rules add nothing."""
+    return bool(run.candidates) and steps.can_search_walks(run)
 
 
 def _bound(run: Run) -> None:
@@ -266,7 +279,8 @@ def _improve(run: Run) -> None:
     if not (run.candidates and run.is_open):
         return
     with run.contained("local search"):
-        steps.search_placements(run, run.part_of_rest(PLACEMENT_SHARE))
+        search_further = steps.search_walks if _has_walked(run) else steps.search_placements
+        search_further(run, run.part_of_rest(PLACEMENT_SHARE))
     if run.is_open and not is_pipeline(run.placer):
         with run.contained("neighbourhoods"):
             steps.redo_parts(run, run.part_of_rest(NEIGHBOURHOOD_SHARE))

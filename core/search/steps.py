@@ -37,6 +37,8 @@ from parplan.search.placing.evaluation import Candidate, Finisher, Prepared, pre
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
 from parplan.search.scheduling.network import build_network
+from parplan.search.walks.course import can_walk
+from parplan.search.walks.searching import searched_by_walks
 from parplan.simulation.criterion import ScenarioCriterion
 
 GIVEN = "given schedule"
@@ -58,6 +60,15 @@ where that leaves half of the time to solve it."""
 
 STAGES_OF_V = 2
 """Stages that each device has in a V."""
+
+WALKED_TASKS = 5_000
+"""Tasks of a pipeline above which walks take the place of list schedules by rules."""
+
+WALKED_MICROBATCHES = 64
+"""Most microbatches of them: each pass of a walk looks at all that are under way."""
+
+WALKED = 4
+"""Placements that walks start from beside their own."""
 
 FINISHING = 1.1
 """How many times the best figure one may be before it is finished, and still become the best."""
@@ -285,6 +296,31 @@ def search_placements(run: Run, until: float) -> None:
             run.take(candidate, "local search")
 
     run.with_workers("local search", work)
+
+
+def can_search_walks(run: Run) -> bool:
+    """Return whether walks are searched: devices differ, and list schedules by rules take long."""
+    problem = run.problem
+    unequal = len({device.kind for device in problem.cluster.devices}) > 1
+    few = problem.workload.microbatches <= WALKED_MICROBATCHES
+    return problem.task_count > WALKED_TASKS and unequal and few and can_walk(run.placer)
+
+
+def search_walks(run: Run, until: float) -> None:
+    """Search the devices of a chain's blocks, timed as whole pipelines."""
+    if clock.now() >= until:
+        return
+    ranked = [c.prepared.placement for c in sorted(run.candidates, key=_figure)]
+    placements = [row for (row,) in dict.fromkeys(p for p in ranked if p)][:WALKED]
+    options = run.options
+
+    def work(crew: Executor | None) -> None:
+        for candidate in searched_by_walks(
+            run.placer, placements, crew, options.workers, until, options.seed, run.target()
+        ):
+            run.take(candidate, "walks")
+
+    run.with_workers("walks", work)
 
 
 def redo_parts(run: Run, until: float) -> None:

@@ -7,21 +7,22 @@ from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
 from parplan.interrupts import held_interrupts
-from parplan.search.placing.placement import Placer
 
+S_contra = TypeVar("S_contra", contravariant=True)
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Improve(Protocol[T]):
+class Improve(Protocol[S_contra, T]):
     """Something that makes a state better, in any process."""
 
-    def __call__(self, placer: Placer, state: T, seconds: float, seed: int, target: int, /) -> T:
+    def __call__(self, shared: S_contra, state: T, seconds: float, seed: int, target: int, /) -> T:
         """Return a state at least as good, after so many seconds."""
 
 
 def improved(
-    improve: Improve[T],
-    placer: Placer,
+    improve: Improve[S, T],
+    shared: S,
     states: Sequence[T],
     executor: Executor | None,
     seconds: float,
@@ -34,6 +35,8 @@ def improved(
     ----------
     improve
         A function of a module, which can be sent to other processes.
+    shared
+        What all runs read, such as the placer.
     executor
         Where the runs go; None runs them here, one after the other.
     seed
@@ -42,10 +45,10 @@ def improved(
         A figure that ends a run, in ticks.
     """
     if executor is None:
-        return [improve(placer, s, seconds, seed + i, target) for i, s in enumerate(states)]
+        return [improve(shared, s, seconds, seed + i, target) for i, s in enumerate(states)]
     with held_interrupts():  # the first submissions fork the workers
         futures = [
-            executor.submit(improve, placer, s, seconds, seed + i, target)
+            executor.submit(improve, shared, s, seconds, seed + i, target)
             for i, s in enumerate(states)
         ]
     return [future.result() for future in futures]
