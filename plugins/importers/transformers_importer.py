@@ -156,7 +156,7 @@ def _inputs(torch: Any, model: Any, options: TransformersOptions) -> dict[str, A
         made["pixel_values"] = _images(torch, model, batch)
     if training and "labels" in accepted and "input_ids" in accepted:
         made["labels"] = torch.zeros(batch, length, dtype=torch.long)
-    elif decoded and "decoder_input_ids" in accepted:
+    if decoded and "decoder_input_ids" in accepted:
         made["decoder_input_ids"] = torch.zeros(batch, length, dtype=torch.long)
     if "use_cache" in accepted:
         made["use_cache"] = False

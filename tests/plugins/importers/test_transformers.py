@@ -34,6 +34,19 @@ MIXTRAL: Mapping[str, Any] = {
     "num_hidden_layers": 1,
     "num_local_experts": 4,
 }
+T5: Mapping[str, Any] = {
+    "architectures": ["T5ForConditionalGeneration"],
+    "model_type": "t5",
+    "d_ff": 128,
+    "d_kv": 16,
+    "d_model": 64,
+    "feed_forward_proj": "relu",
+    "n_positions": 64,
+    "num_heads": 4,
+    "num_layers": 1,
+    "tie_word_embeddings": True,
+    "vocab_size": 500,
+}
 CLIP: Mapping[str, Any] = {
     "architectures": ["CLIPModel"],
     "model_type": "clip",
@@ -75,8 +88,8 @@ def parameters(graph: Graph) -> int:
 BACKWARD = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
 
 
-@pytest.mark.parametrize("config", [LLAMA, MIXTRAL], ids=["llama", "mixtral"])
-def test_a_decoder_has_the_work_that_the_analytic_importer_says(
+@pytest.mark.parametrize("config", [LLAMA, MIXTRAL, T5], ids=["llama", "mixtral", "t5"])
+def test_a_model_has_the_work_that_the_analytic_importer_says(
     tmp_path: Path, config: Mapping[str, Any]
 ) -> None:
     made = load(tmp_path, "transformers", config)
