@@ -1,5 +1,9 @@
 """Several solvers as one: they race in processes of their own, under one incumbent and one bound.
 
+The first one named starts alone, with all the workers there are: most races are over by then, and
+no other process has been started. The others follow once the head start is over, or the first is,
+and take what it leaves of the processors.
+
 Whatever a racer says is judged here: values must be a solution of the model, and claims must not
 contradict each other. A racer that lies, fails or dies is left out, which is told, and the others
 go on. The race ends as soon as one has a proof that nothing contradicts, or the best bound of any
@@ -42,11 +46,15 @@ EQUAL = 1e-6
 SECOND_OPINION = 0.2
 """Part of the time so far that others have to refute a claim that there is no solution."""
 
-LEAST_OPINION_S = 0.3
-"""Seconds that they have at least."""
+LEAST_OPINION_S = 1.0
+"""Seconds that they have at least: they may not have begun before the claim."""
 
-NICENESS = 4
-"""How much less each further racer gets of a processor that there are not enough of."""
+HEAD_START_S = 0.5
+"""Seconds in which the first racer is alone."""
+
+NICENESS = 10
+"""How much less the others count than the first one where there are too few processors: all of
+three together cost two threads of it a seventh."""
 
 NOTICE_S = 0.5
 """Seconds that a racer has to end its own processes once the race is over."""
@@ -86,12 +94,10 @@ class Portfolio(Solver):
         report: Report | None = None,
     ) -> Answer:
         """Return the best of what the racers say; ``report`` hears of each that is left out."""
-        race = _Race(model, options, report)
         fit = [racer for racer in self.racers if self._fits(racer, model)]
-        share = evolve(options, workers=max(options.workers // max(len(fit), 1), 1))
+        race = _Race(model, options, warm_start, report, fit)
         try:
-            for place, racer in enumerate(fit):
-                race.enter(racer, place, share, warm_start)
+            race.begin()
             while not race.is_over():
                 wait(race.ends(), race.patience())
         except KeyboardInterrupt:
@@ -131,12 +137,12 @@ def _run_racer(
     model: Any,
     options: SolveOptions,
     warm_start: Mapping[str, float] | None,
-    place: int,
+    niceness: int,
 ) -> Answer:
     """Return a racer's answer; runs in a process of its own."""
     # A racer may have processes of its own: it ends them where an exception unwinds it.
     signal.signal(signal.SIGTERM, _unwind)
-    os.nice(NICENESS * place)
+    os.nice(niceness)
     return racer.solve(model, options, warm_start, channel.progress)
 
 
@@ -150,6 +156,8 @@ class _Race:
 
     Attributes
     ----------
+    waiting
+        Racers that have not begun.
     best
         The best solution that was verified, with its true objective.
     bounds
@@ -158,7 +166,9 @@ class _Race:
 
     model: Any
     options: SolveOptions
+    warm_start: Mapping[str, float] | None
     report: Report | None
+    waiting: list[Solver]
     begun: float = field(factory=time.monotonic)
     running: dict[str, Running[Answer]] = field(factory=dict)
     left_out: dict[str, str] = field(factory=dict)
@@ -170,18 +180,28 @@ class _Race:
     ended: Termination | None = None
     interrupted: bool = False
 
-    def enter(
-        self,
-        racer: Solver,
-        place: int,
-        options: SolveOptions,
-        warm_start: Mapping[str, float] | None,
-    ) -> None:
-        """Start a racer."""
-        arguments = (racer, self.model, options, warm_start, place)
-        name, limit = racer.name, options.time_limit_s
+    def begin(self) -> None:
+        """Start the first racer."""
+        if self.waiting:
+            self._enter(self.waiting.pop(0), self.options.workers, niceness=0)
+
+    def _let_follow(self) -> None:
+        """Start the others once the first one's time alone is over."""
+        alone = self.running and not self.no_solution
+        if alone and time.monotonic() - self.begun < HEAD_START_S:
+            return
+        share = max(self.options.workers // (len(self.waiting) + 1), 1)
+        while self.waiting:
+            self._enter(self.waiting.pop(0), share, NICENESS)
+
+    def _enter(self, racer: Solver, workers: int, niceness: int) -> None:
+        """Start a racer, for the time that is left."""
+        left = max(self.options.time_limit_s - (time.monotonic() - self.begun), 0.0)
+        options = evolve(self.options, workers=workers, time_limit_s=left)
+        arguments = (racer, self.model, options, self.warm_start, niceness)
+        name = racer.name
         running = Running(
-            _run_racer, arguments, name, limit, lambda news: self._hear(name, news), 2 * GRACE_S
+            _run_racer, arguments, name, left, lambda news: self._hear(name, news), 2 * GRACE_S
         )
         self.running[name] = running
         running.start()
@@ -192,6 +212,8 @@ class _Race:
 
     def patience(self) -> float:
         """Return the seconds to wait at most."""
+        if self.waiting:
+            return max(min(POLL_S, self.begun + HEAD_START_S - time.monotonic()), 0.0)
         return LEAST_OPINION_S / 10 if self.no_solution else POLL_S
 
     def is_over(self) -> bool:
@@ -200,13 +222,15 @@ class _Race:
             running = self.running.pop(name)
             running.stop(NOTICE_S)
             self._take(name, running.outcome())
+        if self.ended is None and self._meets():
+            self.ended = Termination.OPTIMAL
+        if self.ended is None and self.waiting:
+            self._let_follow()
         if self.ended is None and self.no_solution:
             now, first = time.monotonic(), min(self.no_solution.values())
             late = now - first > max(SECOND_OPINION * (first - self.begun), LEAST_OPINION_S)
             if late or len(self.no_solution) > 1 or not self.running:
                 self.ended = Termination.INFEASIBLE
-        if self.ended is None and self._meets():
-            self.ended = Termination.OPTIMAL
         return self.ended is not None or not self.running
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from parplan import portfolio
 from parplan.contained import Channel, solve_contained
 from parplan.contracts import (
     Answer,
@@ -117,7 +118,10 @@ def _solution(model: ScheduleModel) -> Answer:
         (die, "SIGKILL"),
     ],
 )
-def test_who_lies_or_dies_is_left_out_and_told(model: ScheduleModel, lie: Any, told: str) -> None:
+def test_who_lies_or_dies_is_left_out_and_told(
+    model: ScheduleModel, lie: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portfolio, "LEAST_OPINION_S", 600.0)
     best = _solution(model)
 
     def solve(report: Report) -> Answer:
@@ -170,6 +174,46 @@ def test_what_cannot_be_is_said_once_nobody_objects(model: ScheduleModel) -> Non
     dead, _ = _race(model, Fake("one", die), Fake("other", die))
     assert dead.termination is Termination.FAILED
     assert "SIGKILL" in dead.message
+
+
+def test_the_first_one_is_alone_until_it_ends_without_a_proof(
+    model: ScheduleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its head start is."""
+    monkeypatch.setattr(portfolio, "HEAD_START_S", 600.0)
+    monkeypatch.setattr(portfolio, "LEAST_OPINION_S", 600.0)
+    best, begun = _solution(model), tmp_path / "begun"
+
+    def second(_: Report) -> Answer:
+        begun.touch()
+        return best
+
+    answer, _ = _race(model, Fake("first", lambda _: best), Fake("second", second))
+    assert (answer.termination, answer.objective) == (Termination.OPTIMAL, BEST)
+    assert not begun.exists()
+    for lie in (die, _claim(Termination.INFEASIBLE, "first")):
+        answer, left_out = _race(model, Fake("first", lie), Fake("second", second))
+        assert (answer.termination, answer.objective) == (Termination.OPTIMAL, BEST)
+        assert list(left_out) == ["first"]
+
+
+def test_the_others_count_less_than_the_first_one(
+    model: ScheduleModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tells how nice it is, more than this process; all begin at once here."""
+    monkeypatch.setattr(portfolio, "HEAD_START_S", 0.0)
+    here = os.nice(0)
+
+    def nice(report: Report) -> Answer:
+        return Answer(Termination.FAILED, "nice", message=str(os.nice(0) - here))
+
+    _, told = _race(model, *(Fake(name, nice) for name in ("first", "second", "third")))
+    most = str(min(portfolio.NICENESS, 19 - here))
+    assert {name: text.rpartition(" ")[2] for name, text in told.items()} == {
+        "first": "0",
+        "second": most,
+        "third": most,
+    }
 
 
 def _write_pid_and_sleep(channel: Channel, path: Path, *_: object) -> Answer:
