@@ -34,7 +34,7 @@ DIAMOND = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
 
 
 def planned(problem: parplan.Problem, registry: Registry) -> Plan:
-    return parplan.plan(problem, registry=registry, time_limit_s=2, workers=1)
+    return parplan.plan(problem, registry=registry, time_limit_s=1, workers=1)
 
 
 def unequal(registry: Registry) -> Plan:
