@@ -199,6 +199,10 @@ class Contrib(Adapter):
 # -- pyomo's first solver factory ------------------------------------------------------------------
 
 
+WITHOUT_SOLUTION = frozenset({"infeasible", "unbounded", "intermediateNonInteger"})
+"""Termination conditions beside which values may stand that are none of a solution."""
+
+
 @frozen
 class Legacy(Adapter):
     """Solvers of Pyomo's first interface, by the names of their own options.
@@ -246,7 +250,7 @@ class Legacy(Adapter):
         start = {"warmstart": True} if warm and self.warm_starts else {}
         results = solver.solve(model, load_solutions=False, **start)
         condition = str(results.solver.termination_condition)
-        solved = len(results.solution) > 0 and condition not in ("infeasible", "unbounded")
+        solved = len(results.solution) > 0 and condition not in WITHOUT_SOLUTION
         if solved:
             model.solutions.load_from(results)
         return self._found(model, results, condition, solved, SolverStatus.aborted)

@@ -97,6 +97,8 @@ class Cbc(MipSolver):
             "seed": "randomCbcSeed",
         },
         extra={"timeMode": "elapsed"},
+        # At the limit without an integer solution, it leaves that of a relaxation.
+        at_limit=frozenset({"maxTimeLimit", "intermediateNonInteger"}),
     )
     install: ClassVar[str] = "apt-get install coinor-cbc"
     capabilities: ClassVar[frozenset[Capability]] = Highs.capabilities

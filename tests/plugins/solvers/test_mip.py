@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pyomo.environ as pyo
@@ -13,7 +14,7 @@ from parplan.contracts import Availability, Capability, SolveOptions, Terminatio
 from parplan.model.blocks import RuleBlock
 from parplan.model.terms import Interval, instant, lasting
 from parplan.plugins.solvers import cp_sat, mip
-from parplan.plugins.solvers.interfaces import SizeLimit
+from parplan.plugins.solvers.interfaces import Legacy, SizeLimit
 from parplan.plugins.solvers.mip import Cbc, Cplex, Glpk, Gurobi, Highs, MipSolver, Scip, Xpress
 
 SOLVERS = (Highs, Scip, Cbc, Glpk, Gurobi, Cplex, Xpress)
@@ -184,6 +185,25 @@ def test_a_component_that_cannot_be_lowered_is_refused_by_name() -> None:
     assert answer.termination is Termination.REFUSED
     assert "rule.free" in answer.message
     assert "rule 'shop'" in answer.message
+
+
+def test_what_cbc_leaves_of_a_relaxation_at_its_limit_is_no_solution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its file then holds values, none of which may reach the model."""
+    results = SimpleNamespace(
+        solver=SimpleNamespace(termination_condition="intermediateNonInteger", message=None),
+        problem=SimpleNamespace(lower_bound=2.0),
+        solution=[{"x": 0.5}],
+    )
+    fake = SimpleNamespace(options={}, solve=lambda *_, **__: results)
+    monkeypatch.setattr(Legacy, "_solver", lambda _: fake)
+    model = pyo.ConcreteModel()
+    model.x = pyo.Var(domain=pyo.Binary)
+    model.objective = pyo.Objective(expr=model.x)
+    found = Cbc.adapter.solve(model, SolveOptions(), warm=False)
+    assert (found.termination, found.solved, found.bound) == (Termination.TIME_LIMIT, False, 2.0)
+    assert model.x.value is None
 
 
 def test_size_limits_count_columns_and_rows() -> None:
