@@ -22,6 +22,7 @@ from parplan.errors import InfeasibleError, LimitError
 from parplan.model.granule import granule
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.options import SearchOptions
+from parplan.plans import Bound
 from parplan.plugins.solvers import cp_sat
 from parplan.plugins.solvers.mip import MipSolver
 from parplan.plugins.solvers.mip import solve_here as solve_mip_here
@@ -168,6 +169,7 @@ def by_levels(solver: str, problem: Problem, rules: Rules, registry: Registry) -
     worst = max(starts, key=lambda candidate: candidate.figure)
     if not incumbent.offer(Finisher(placer).finish(worst), "start"):
         return _claimed(incumbent, None, optimal=False)
+    incumbent.add_bounds([Bound(0.0, "problem", "no time")])
     options = SearchOptions(time_limit_s=LIMIT_S, workers=1)
     chosen = registry.solvers[solver].value
     search_assignments(placer, chosen, options, incumbent, clock.now() + LIMIT_S)
