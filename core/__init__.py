@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from parplan.api import write_svg as write_svg
     from parplan.api import write_trace as write_trace
     from parplan.assembly import assemble_problem as assemble_problem
+    from parplan.calibrating import calibrate as calibrate
     from parplan.checking import check_plan as check_plan
     from parplan.checking import check_schedule as check_schedule
     from parplan.comparison import Comparison as Comparison
@@ -62,10 +63,15 @@ if TYPE_CHECKING:
     from parplan.hardware import Link as Link
     from parplan.hardware import Route as Route
     from parplan.hooks import hookimpl as hookimpl
+    from parplan.measured_costs import MeasuredCosts as MeasuredCosts
+    from parplan.measured_costs import load_costs as load_costs
+    from parplan.measured_costs import save_costs as save_costs
     from parplan.options import SearchOptions as SearchOptions
     from parplan.plan_file import load_comparison as load_comparison
+    from parplan.plan_file import load_graph as load_graph
     from parplan.plan_file import load_plan as load_plan
     from parplan.plan_file import save_comparison as save_comparison
+    from parplan.plan_file import save_graph as save_graph
     from parplan.plan_file import save_plan as save_plan
     from parplan.plans import Bound as Bound
     from parplan.plans import Plan as Plan
@@ -94,6 +100,7 @@ _PLACES = {
         "write_trace"
     ),
     "assembly": "assemble_problem",
+    "calibrating": "calibrate",
     "checking": "check_plan check_schedule",
     "comparison": "Comparison Entry",
     "contracts": (
@@ -106,8 +113,9 @@ _PLACES = {
     "graph": "Graph Mode Operator ParameterGroup Tensor",
     "hardware": "Cluster Device Link Route",
     "hooks": "hookimpl",
+    "measured_costs": "MeasuredCosts load_costs save_costs",
     "options": "SearchOptions",
-    "plan_file": "load_comparison load_plan save_comparison save_plan",
+    "plan_file": "load_comparison load_graph load_plan save_comparison save_graph save_plan",
     "plans": "Bound Plan",
     "problem": "Problem Rule",
     "recording": "Recording Span load_recording save_recording",

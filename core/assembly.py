@@ -138,10 +138,16 @@ def apply_strategies(graph: Graph, spec: Spec, cluster: Cluster, registry: Regis
 
 def cost_models(spec: Spec, registry: Registry) -> tuple[CostModel, ...]:
     """Return the spec's cost models, in the order in which they are asked."""
-    made = (
-        _made(registry, "cost_models", rule, f"costs[{position}]")[1]
-        for position, rule in enumerate(spec.costs)
-    )
+    made = []
+    for position, rule in enumerate(spec.costs):
+        key = f"costs[{position}]"
+        entry, model = _made(registry, "cost_models", rule, key)
+        assert isinstance(model, CostModel)
+        try:
+            read = functools.partial(model.read_files, spec.folder)
+            made.append(guarded(entry, "read_files", read))
+        except InputError as error:
+            raise error.located(key=key if error.file is None else None) from None
     return tuple(made)
 
 

@@ -431,6 +431,13 @@ class CostModel(ABC):
 
     name: ClassVar[str]
 
+    def read_files(self, folder: Path) -> CostModel:
+        """Return the model with what the files hold that its options name.
+
+        Called once, before any estimate; paths start from ``folder``, that of the spec.
+        """
+        return self
+
     @abstractmethod
     def estimate(self, operator: Operator, mode: Mode, device: Device) -> Estimate | None:
         """Return the duration; None if this model has nothing to say."""

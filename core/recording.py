@@ -86,6 +86,8 @@ class Recording:
     gradient_differences
         Largest relative difference of each parameter's gradient to a run in one process; empty
         where they were not compared.
+    date
+        Day of the run (ISO 8601); empty where it is not known.
     """
 
     plan: str
@@ -96,6 +98,7 @@ class Recording:
     versions: Mapping[str, str] = field(factory=dict)
     losses: tuple[float, ...] = ()
     gradient_differences: Mapping[str, float] = field(factory=dict)
+    date: str = ""
 
     def __attrs_post_init__(self) -> None:
         scale = self.seconds_per_planned_second
@@ -161,6 +164,7 @@ class _RecordingData:
     versions: Mapping[str, str] = field(factory=dict)
     losses: tuple[float, ...] = ()
     gradient_differences: Mapping[str, float] = field(factory=dict)
+    date: str = ""
 
 
 def save_recording(recording: Recording, path: Path | str) -> None:
@@ -203,6 +207,7 @@ def recording_to_data(recording: Recording) -> dict[str, Any]:
         "versions": dict(recording.versions),
         "losses": list(recording.losses),
         "gradient_differences": dict(recording.gradient_differences),
+        "date": recording.date,
     }
 
 
@@ -242,4 +247,5 @@ def recording_from_data(data: Any) -> Recording:
         found.versions,
         found.losses,
         found.gradient_differences,
+        found.date,
     )

@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "parplan.cli.simulating:simulate_command",
     "export": "parplan.cli.exporting:export_command",
     "run": "parplan.cli.running:run_command",
+    "calibrate": "parplan.cli.calibrating:calibrate_command",
     "costs": "parplan.cli.inputs:costs_command",
     "import": "parplan.cli.inputs:import_command",
     "solvers": "parplan.cli.listing:solvers_command",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
@@ -129,6 +130,7 @@ def recording_of(job: Job, folder: Folder) -> Recording:
         versions={"parplan": __version__, "torch": torch_version},
         losses=next((result.losses for result in results if result.losses), ()),
         gradient_differences=differences,
+        date=datetime.now(UTC).date().isoformat(),
     )
 
 
