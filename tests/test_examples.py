@@ -1,4 +1,4 @@
-"""The example plugins install side by side and pass their tests; broken copies are named."""
+"""The examples run; their plugins install side by side, and broken copies are named."""
 
 from __future__ import annotations
 
@@ -51,6 +51,23 @@ def test_example_passes_its_own_tests(site: Path, name: str) -> None:
     assert " passed" in run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", ".", site=site, cwd=EXAMPLES / name
     )
+
+
+SCRIPTS = {
+    "torchtitan-llama/llama.py": (
+        r"planned .* ms\nmeasured .* ms, loss [\d.]+\nmeasured .*\n57 gradients, .* (\S+)$"
+    ),
+}
+"""What each script prints in the end; a number in it is a relative difference of gradients."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_script_runs_in_a_new_folder(script: str, tmp_path: Path) -> None:
+    told = run("-W", "error", str(EXAMPLES / script), cwd=tmp_path)
+    found = re.search(SCRIPTS[script], told.strip())
+    assert found, told
+    assert all(float(difference) <= 1e-5 for difference in found.groups())
 
 
 SOURCE = (EXAMPLES / "rack-power/parplan_rack_power.py").read_text(encoding="utf-8")
