@@ -46,7 +46,10 @@ IMPORTERS = (
     "parplan.plugins.importers.torch_importer:Torch",
     "parplan.plugins.importers.transformers_importer:Transformers",
 )
-EXPORTERS: tuple[str, ...] = ("parplan.plugins.exporters.torch_csv:TorchCsv",)
+EXPORTERS: tuple[str, ...] = (
+    "parplan.plugins.exporters.torch_csv:TorchCsv",
+    "parplan.plugins.exporters.torchtitan:TorchTitan",
+)
 RUNTIMES = ("parplan.plugins.runtimes.torch_processes:TorchProcesses",)
 STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:GPipe",

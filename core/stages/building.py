@@ -8,7 +8,7 @@ from parplan.errors import InputError
 from parplan.graph import Repeat
 from parplan.plans import Plan
 from parplan.stages.adapting import Adaptation
-from parplan.stages.cutting import Tightness, cut
+from parplan.stages.cutting import BACK_TO_BACK, Cut
 from parplan.stages.drafting import Draft, Item, TimedDraft, draft, with_times
 from parplan.stages.edges import find_edges, size_of
 from parplan.stages.layers import Side
@@ -37,6 +37,7 @@ def stage_program(
     plan: Plan,
     slack: float = DEFAULT_SLACK,
     adaptations: Sequence[Adaptation] = (unchanged,),
+    cuts: Sequence[Cut] = BACK_TO_BACK,
 ) -> StageProgram:
     """Return a plan as stages with their actions in the planned order.
 
@@ -51,6 +52,9 @@ def stage_program(
     adaptations
         What a runtime asks of drafts (`parplan.stages.adapting`), where there are several ways to
         give it: one of them holds.
+    cuts
+        The ways to cut, the coarsest first; the one that is taken is the first that costs no more
+        than ``slack``, or else the best.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def stage_program(
     planned = read_schedule(plan.schedule)
     most = plan.schedule.makespan * (1.0 + slack)
     best: TimedDraft | None = None
-    for tried in _trials(planned, adaptations):
+    for tried in _trials(planned, adaptations, cuts):
         if tried.stuck:
             continue
         if best is None or tried.makespan < best.makespan:
@@ -72,10 +76,12 @@ def stage_program(
     return _program(plan, best)
 
 
-def _trials(planned: Planned, adaptations: Sequence[Adaptation]) -> Iterator[TimedDraft]:
+def _trials(
+    planned: Planned, adaptations: Sequence[Adaptation], cuts: Sequence[Cut]
+) -> Iterator[TimedDraft]:
     """Yield drafts, the coarsest first: larger stages, then whole backward passes."""
-    for tightness in Tightness:
-        parts = cut(planned, tightness)
+    for cut in cuts:
+        parts = cut(planned)
         split = with_times(draft(planned, parts, lambda stage, k: False))
         free = frozenset(() if split.stuck else split.whole_for_free())
         for joins in (lambda stage, k: True, lambda stage, k, free=free: (stage, k) in free):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
+from functools import partial
 
 import networkx as nx
 
@@ -13,6 +14,9 @@ from parplan.stages.planned import Planned
 
 Parts = tuple[tuple[int, ...], ...]
 """Layers of each stage, stages in a topological order, layers in the order of the model."""
+
+Cut = Callable[[Planned], Parts]
+"""A way to cut a plan into stages."""
 
 
 class Tightness(IntEnum):
@@ -47,6 +51,25 @@ def cut(planned: Planned, tightness: Tightness) -> Parts:
             parts = [finer for part in parts for finer in _split(part, runs[side].get)]
     joined = [piece for part in parts for piece in _connected(planned.layer_graph, part, order)]
     return _in_order(planned, _without_cycles(planned.layer_graph, joined, order))
+
+
+BACK_TO_BACK: tuple[Cut, ...] = tuple(partial(cut, tightness=one) for one in Tightness)
+"""Stages whose passes run back to back, the largest first."""
+
+
+def by_device(planned: Planned) -> Parts:
+    """Return the largest stages there can be: connected layers on one device.
+
+    The plan may run other things between two of their layers.
+    """
+    order = planned.layer_order
+    layers = sorted(order, key=order.__getitem__)
+    members: dict[int, list[int]] = {}
+    for layer in layers:
+        members.setdefault(planned.device_of[layer], []).append(layer)
+    graph = planned.layer_graph
+    joined = [piece for part in members.values() for piece in _connected(graph, part, order)]
+    return _in_order(planned, _without_cycles(graph, joined, order))
 
 
 def _runs(planned: Planned, *, broken_by_waits: bool) -> dict[Side, dict[int, tuple[int, ...]]]:

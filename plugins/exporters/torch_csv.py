@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from parplan.plugins.exporters.torch_manifest import manifest
 from parplan.plugins.exporters.torch_rows import Receive, comms_rows, compute_rows
 from parplan.stages.adapting import forwards, in_turn, renumbered, with_whole_backward
 from parplan.stages.building import DEFAULT_SLACK, stage_program
+from parplan.stages.cutting import BACK_TO_BACK, Cut
 from parplan.stages.drafting import Draft
 from parplan.stages.program import ActionKind, StageProgram
 from parplan.structuring import structure
@@ -82,11 +83,18 @@ class TorchCsv(Exporter):
 _FORMS = {COMPUTE_FILE: "compute_only", COMMS_FILE: "compute_comms"}
 
 
-def torch_program(plan: Plan, options: TorchCsvOptions) -> StageProgram:
+def torch_program(
+    plan: Plan, options: TorchCsvOptions, cuts: Sequence[Cut] = BACK_TO_BACK
+) -> StageProgram:
     """Return a plan's stage program as PyTorch can run it.
 
     The first stages' backward passes are whole: PyTorch's stage 0 does all of its work in W. The
     last stages take microbatches in the order of their numbers, as losses are counted.
+
+    Parameters
+    ----------
+    cuts
+        The ways to cut the plan into stages, the coarsest first.
 
     Raises
     ------
@@ -101,7 +109,7 @@ def torch_program(plan: Plan, options: TorchCsvOptions) -> StageProgram:
         )
     kinds = (ActionKind.INPUT_GRADIENT, ActionKind.WEIGHT_GRADIENT)
     ways = tuple(partial(_adapted, order=options.order, place=kind) for kind in kinds)
-    program = stage_program(plan, options.slack, ways)
+    program = stage_program(plan, options.slack, ways, cuts)
     _require_backwards(program)
     return program
 

@@ -1,0 +1,109 @@
+"""Plans as chains of stages for trainers that load PyTorch's ``compute_only`` schedule files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from attrs import field, frozen
+
+from parplan.files import write_text
+from parplan.plans import Plan
+from parplan.plugins.exporters.decoder_parts import PartKind, Parts, part_of, parts_of
+from parplan.plugins.exporters.placements import (
+    Placement,
+    in_chain_order,
+    require_placement,
+    turned,
+)
+from parplan.plugins.exporters.torch_checks import Wiring, check_compute
+from parplan.plugins.exporters.torch_csv import (
+    COMPUTE_FILE,
+    Order,
+    TorchCsvOptions,
+    schedule_texts,
+    torch_program,
+)
+from parplan.stages.building import DEFAULT_SLACK
+from parplan.stages.program import StageProgram
+from parplan.text import seconds_text
+
+
+@frozen
+class TorchChainOptions:
+    """How a plan becomes a chain that a trainer runs.
+
+    Attributes
+    ----------
+    order, slack
+        As for ``torch-csv``.
+    modules
+        Other names of modules: the beginning of a path in the plan, and what stands for it, such
+        as ``{trunk.blocks: layers}``.
+    """
+
+    order: Order = Order.EXACT
+    slack: float = DEFAULT_SLACK
+    modules: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class TorchChain:
+    """A chain with as many stages on each rank, ranks in the order of their first stages."""
+
+    program: StageProgram
+    placement: Placement
+    parts: Parts
+
+
+def torch_chain(plan: Plan, options: TorchChainOptions, who: str) -> TorchChain:
+    """Return a plan as a chain of whole layers, one stage for each visit to a device.
+
+    Raises
+    ------
+    InputError
+        Naming what the trainer ``who`` cannot run.
+    """
+    cuts = (partial(turned, group_of=lambda module: part_of(module, options.modules)),)
+    program = torch_program(plan, TorchCsvOptions(options.order, options.slack), cuts)
+    program = in_chain_order(program)
+    placement = require_placement(program, tuple(Placement), who)
+    return TorchChain(program, placement, parts_of(program, options.modules))
+
+
+def module_names(parts: Parts, names: Mapping[PartKind, str]) -> list[list[str]]:
+    """Return the modules of each stage by a trainer's names; what has none is left out.
+
+    A name with ``{}`` in it takes the number of the layer.
+    """
+    return [[names[p.kind].format(p.number) for p in stage if p.kind in names] for stage in parts]
+
+
+def write_schedule(program: StageProgram, directory: Path) -> Path:
+    """Write the ``compute_only`` file of a chain, read it again and check it."""
+    path = directory / COMPUTE_FILE
+    write_text(path, schedule_texts(program)[COMPUTE_FILE])
+    check_compute(path.read_text(encoding="utf-8"), Wiring.of(program))
+    return path
+
+
+def chain_notes(program: StageProgram) -> tuple[str, ...]:
+    """Return what the user must know: the time of whole stages, and which device is which rank."""
+    devices = ", ".join(rank.device for rank in program.ranks)
+    return (
+        f"{len(program.stages)} stages on {len(program.ranks)} ranks; re-timed stage by stage: "
+        f"{seconds_text(program.makespan_s)} against {seconds_text(program.planned_makespan_s)} "
+        "planned",
+        f"pipeline ranks are, in order: {devices}",
+    )
+
+
+def chain_figures(program: StageProgram) -> dict[str, object]:
+    """Return the same as numbers."""
+    return {
+        "stages": len(program.stages),
+        "ranks": [rank.device for rank in program.ranks],
+        "planned_makespan_s": program.planned_makespan_s,
+        "makespan_s": program.makespan_s,
+    }
