@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "parplan.cli.exporting:export_command",
     "run": "parplan.cli.running:run_command",
     "calibrate": "parplan.cli.calibrating:calibrate_command",
+    "diff": "parplan.cli.differing:diff_command",
     "costs": "parplan.cli.inputs:costs_command",
     "import": "parplan.cli.inputs:import_command",
     "solvers": "parplan.cli.listing:solvers_command",
