@@ -12,7 +12,7 @@ from parplan.search.bounds.destructive import refuted_makespans
 from parplan.search.bounds.instance import Assignment, compile_instance
 from parplan.search.bounds.paths import find_windows
 from parplan.search.bounds.propagation import EffortSpentError
-from parplan.search.bounds.streams import find_streams
+from parplan.search.bounds.streams import MOST_TASKS, find_streams
 from parplan.search.bounds.sure import Sure
 
 MOST_STATES = 3_000_000
@@ -48,6 +48,8 @@ def machine_bounds(
     deadline
         Instant of ``parplan.clock`` at which to end.
     """
+    if problem.task_count > MOST_TASKS or clock.now() >= deadline:
+        return
     streams = find_streams(Sure(find_windows(compile_instance(problem, rules, assignment))))
     if streams is None:
         return

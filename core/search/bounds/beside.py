@@ -42,7 +42,7 @@ class Beside:
         None where there are no two parents to compare.
         """
         instance = self.instance
-        arcs = self._grouped[0][operator]
+        arcs = self._grouped[0][operator] if self.applies else {}
         if len(arcs) < 2:
             return None
         return np.array(
@@ -66,7 +66,7 @@ class Beside:
     def tails(self, tails: Sequence[Array], operator: int) -> Array | None:
         """Return the least remainders, ``(columns, A)``, from the tails of the children."""
         instance = self.instance
-        arcs = self._grouped[1][operator]
+        arcs = self._grouped[1][operator] if self.applies else {}
         if len(arcs) < 2:
             return None
         return np.array(
@@ -123,33 +123,47 @@ class Beside:
         start: Array = np.minimum(np.minimum(away[0], beside[-1]), some_away)
         return start
 
+    @property
+    def applies(self) -> bool:
+        """Whether anything is said here: not of graphs with very many joins."""
+        return bool(self._grouped[0])
+
     @cached_property
     def _grouped(self) -> tuple[tuple[dict[int, list[Arc]], ...], tuple[dict[int, list[Arc]], ...]]:
-        """Arcs of tensors by parent and by child, where one task waits for one task.
+        """Arcs of tensors by parent and by child of each task; empty where joins are too many."""
+        instance = self.instance
+        parents, children, joins = [], [], 0
+        for o in range(len(instance.choices)):
+            parents.append(self._parents(o))
+            children.append(self._children(o))
+            if len(parents[-1]) > 1 or len(children[-1]) > 1:
+                joins += len(instance.columns_of(o))
+            if joins > MOST_JOINS:
+                return (), ()
+        return tuple(parents), tuple(children)
 
-        What runs once per step has one task where others have many: as a child of these it waits
-        for all of them, which is left to other bounds, and so are its own many children. Empty
-        where there are too many joins.
-        """
+    # What runs once per step has one task where others have many: as a child of these it waits for
+    # all of them, which is left to other bounds, and so are its own many children.
+
+    def _parents(self, operator: int) -> dict[int, list[Arc]]:
+        """Return arcs by parent, where one task waits for one task of it."""
         graph = self.instance.problem.graph
-        count = len(self.instance.choices)
-        parents: tuple[dict[int, list[Arc]], ...] = tuple({} for _ in range(count))
-        children: tuple[dict[int, list[Arc]], ...] = tuple({} for _ in range(count))
-        for arc in self.instance.arcs:
-            if arc.tensor < 0:
-                continue
-            alike = is_step(graph, arc.before) == is_step(graph, arc.after)
-            if alike or is_step(graph, arc.before):
-                parents[arc.after].setdefault(arc.before, []).append(arc)
-            if alike or is_step(graph, arc.after):
-                children[arc.before].setdefault(arc.after, []).append(arc)
-        joins = sum(
-            len(self.instance.columns_of(o)) * (len(parents[o]) > 1 or len(children[o]) > 1)
-            for o in range(count)
-        )
-        if joins > MOST_JOINS:
-            return tuple({} for _ in range(count)), tuple({} for _ in range(count))
-        return parents, children
+        found: dict[int, list[Arc]] = {}
+        for arc in self.instance.incoming[operator]:
+            before = is_step(graph, arc.before)
+            if arc.tensor >= 0 and (before or not is_step(graph, operator)):
+                found.setdefault(arc.before, []).append(arc)
+        return found
+
+    def _children(self, operator: int) -> dict[int, list[Arc]]:
+        """Return arcs by child, likewise."""
+        graph = self.instance.problem.graph
+        found: dict[int, list[Arc]] = {}
+        for arc in self.instance.outgoing[operator]:
+            after = is_step(graph, arc.after)
+            if arc.tensor >= 0 and (after or not is_step(graph, operator)):
+                found.setdefault(arc.after, []).append(arc)
+        return found
 
     # -- devices ---------------------------------------------------------------------------------
 

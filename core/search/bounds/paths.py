@@ -11,6 +11,7 @@ from parplan.errors import InfeasibleError
 from parplan.search.bounds.beside import Beside
 from parplan.search.bounds.instance import Arc, Array, Instance, is_step
 from parplan.search.bounds.one_machine import secured
+from parplan.search.bounds.plain_paths import plain_windows
 
 
 @frozen(eq=False)
@@ -47,7 +48,8 @@ class Windows:
 def find_windows(instance: Instance) -> Windows:
     """Return heads and tails; a longest path in which each reader picks its best producer.
 
-    Several producers of one reader count together, too: see ``beside``.
+    Several producers of one reader count together, too, in graphs that are not large: see
+    ``beside``.
 
     Raises
     ------
@@ -56,6 +58,11 @@ def find_windows(instance: Instance) -> Windows:
     """
     series = tuple(_series(instance, o) for o in range(len(instance.choices)))
     beside = Beside(instance)
+    plain = None if beside.applies else plain_windows(instance)
+    if plain is not None:
+        for times in plain:
+            _check_all(instance, times)
+        return Windows(instance, *plain, series)
     with np.errstate(invalid="ignore"):
         heads, tails = _heads(instance, series, beside), _tails(instance, series, beside)
     return Windows(instance, heads, tails, series)
@@ -91,6 +98,11 @@ def _tails(instance: Instance, series: tuple[Array, ...], beside: Beside) -> tup
         _check(instance, o, found)
         tails[o] = found
     return tuple(tails)
+
+
+def _check_all(instance: Instance, times: tuple[Array, ...]) -> None:
+    for operator in instance.order:
+        _check(instance, operator, times[operator])
 
 
 def _check(instance: Instance, operator: int, times: Array) -> None:

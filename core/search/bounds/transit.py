@@ -107,14 +107,21 @@ class Transit:
             self._groups[id(choices)] = padded_devices(choices)
         return self._groups[id(choices)]
 
-    def _between(self, size: int) -> Array:
-        """Return ticks from device to device, at most ``Problem.transfer_timing(...).arrival``."""
+    def timing(self) -> tuple[Array, Array, Array]:
+        """Return latency, ticks per byte and slack in ticks of each ordered pair of devices.
+
+        Latency is infinite where there is no route; the slack is what several hops may round up.
+        """
         if "latency" not in self._cache:
             self._measure()
-        exact = size * self._cache["per_byte"]
+        return self._cache["latency"], self._cache["per_byte"], self._cache["slack"]
+
+    def _between(self, size: int) -> Array:
+        """Return ticks from device to device, at most ``Problem.transfer_timing(...).arrival``."""
+        latency, per_byte, slack = self.timing()
         # A hair less than ``ticks_up`` takes off: never above it, whatever the last bit is.
-        ticks = np.ceil(exact * (1 - 1e-12) - 1e-9 - self._cache["slack"])
-        return self._cache["latency"] + np.maximum(ticks, 0.0)
+        ticks = np.ceil(size * per_byte * (1 - 1e-12) - 1e-9 - slack)
+        return latency + np.maximum(ticks, 0.0)
 
     def _measure(self) -> None:
         """Find latency and ticks per byte of each ordered pair; infinite without a route."""
