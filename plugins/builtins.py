@@ -47,6 +47,8 @@ IMPORTERS = (
     "parplan.plugins.importers.transformers_importer:Transformers",
 )
 EXPORTERS: tuple[str, ...] = (
+    "parplan.plugins.exporters.deepspeed:DeepSpeed",
+    "parplan.plugins.exporters.megatron:Megatron",
     "parplan.plugins.exporters.torch_csv:TorchCsv",
     "parplan.plugins.exporters.torchtitan:TorchTitan",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 import attrs
@@ -36,6 +36,25 @@ class Placement(StrEnum):
         return stages % ranks == 0 if self is Placement.LOOP else stages == 2 * ranks
 
 
+def require_chain(pairs: Iterable[tuple[int, int]], stages: int) -> None:
+    """Raise InputError unless each stage hands on to the next one, and to no other.
+
+    Parameters
+    ----------
+    pairs
+        (source, target) of what flows forwards between stages.
+    """
+    apart = sorted(set(pairs) ^ {(s, s + 1) for s in range(stages - 1)})
+    if not apart:
+        return
+    source, target = apart[0]
+    what = "does not read" if target == source + 1 else "reads"
+    raise InputError(
+        f"its stages form no chain: stage {target} {what} from stage {source}; the target runs "
+        "chains alone: 'parplan run' runs any graph"
+    )
+
+
 def in_chain_order(program: StageProgram) -> StageProgram:
     """Return a chain with its ranks numbered in the order of their first stages.
 
@@ -44,15 +63,7 @@ def in_chain_order(program: StageProgram) -> StageProgram:
     InputError
         If it is no chain.
     """
-    if not program.is_chain:
-        apart = next(
-            ((e.source, e.target) for e in program.edges if e.target != e.source + 1), None
-        )
-        where = "" if apart is None else f": stage {apart[1]} reads from stage {apart[0]}"
-        raise InputError(
-            f"its stages form no chain{where}; the target runs chains alone: export 'torch-csv' "
-            "and use 'parplan run', which runs any graph"
-        )
+    require_chain(((e.source, e.target) for e in program.edges), len(program.stages))
     order = list(dict.fromkeys(stage.rank for stage in program.stages))
     new = {rank: i for i, rank in enumerate(order)}
     return attrs.evolve(
@@ -62,28 +73,33 @@ def in_chain_order(program: StageProgram) -> StageProgram:
     )
 
 
-def require_placement(program: StageProgram, known: tuple[Placement, ...], who: str) -> Placement:
-    """Return the first known placement that a chain has.
+def placement_of(devices: Sequence[str], known: Sequence[Placement], who: str) -> Placement:
+    """Return the first known placement that a chain has, ranks in the order of first stages.
+
+    Parameters
+    ----------
+    devices
+        Name of the device of each stage.
 
     Raises
     ------
     InputError
         If it has none of them; naming a stage and its device.
     """
-    ranks, stages = len(program.ranks), program.stages
+    ranks = list(dict.fromkeys(devices))
     for placement in known:
-        if placement.accepts(len(stages), ranks) and all(
-            stage.rank == placement.rank(stage.index, ranks) for stage in stages
+        if placement.accepts(len(devices), len(ranks)) and all(
+            device == ranks[placement.rank(stage, len(ranks))]
+            for stage, device in enumerate(devices)
         ):
             return placement
-    names = " or ".join(known)
-    odd = next((s for s in stages if s.rank != s.index % ranks), stages[-1])
-    wanted = program.ranks[odd.index % ranks].device
+    wanted = [ranks[stage % len(ranks)] for stage in range(len(devices))]
+    odd = next((s for s, d in enumerate(devices) if d != wanted[s]), len(devices) - 1)
     raise InputError(
-        f"{who} places stages in a {names}, with as many on each rank; of {len(stages)} stages on "
-        f"{ranks} ranks, stage {odd.index} is on '{odd.device}' where a loop has '{wanted}': plan "
-        "with the constraint 'placement', option 'contiguous', or take the best hand-made schedule "
-        "of that kind ('parplan compare')"
+        f"{who} places stages in a {' or a '.join(known)}, as many on each rank; the plan has "
+        f"{len(devices)} stages on {len(ranks)} devices, stage {odd} on '{devices[odd]}' where a "
+        f"loop has '{wanted[odd]}': plan with the constraint 'placement', option 'contiguous', "
+        "for one stage on each"
     )
 
 

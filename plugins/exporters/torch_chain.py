@@ -14,7 +14,7 @@ from parplan.plugins.exporters.decoder_parts import PartKind, Parts, part_of, pa
 from parplan.plugins.exporters.placements import (
     Placement,
     in_chain_order,
-    require_placement,
+    placement_of,
     turned,
 )
 from parplan.plugins.exporters.torch_checks import Wiring, check_compute
@@ -68,7 +68,7 @@ def torch_chain(plan: Plan, options: TorchChainOptions, who: str) -> TorchChain:
     cuts = (partial(turned, group_of=lambda module: part_of(module, options.modules)),)
     program = torch_program(plan, TorchCsvOptions(options.order, options.slack), cuts)
     program = in_chain_order(program)
-    placement = require_placement(program, tuple(Placement), who)
+    placement = placement_of([stage.device for stage in program.stages], tuple(Placement), who)
     return TorchChain(program, placement, parts_of(program, options.modules))
 
 
