@@ -41,6 +41,7 @@ SOLVERS: tuple[str, ...] = (
 IMPORTERS = (
     "parplan.plugins.importers.huggingface:HuggingFace",
     "parplan.plugins.importers.json_graph:JsonGraph",
+    "parplan.plugins.importers.onnx_importer:Onnx",
     "parplan.plugins.importers.pipedream:PipeDream",
     "parplan.plugins.importers.stages:Stages",
     "parplan.plugins.importers.torch_importer:Torch",

@@ -17,7 +17,7 @@ from typing import Any
 from attrs import field, frozen
 
 from parplan.errors import InputError
-from parplan.plugins.importers.torch_program import (
+from parplan.plugins.importers.traced_program import (
     Argument,
     Call,
     Constant,

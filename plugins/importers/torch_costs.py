@@ -16,11 +16,12 @@ from attrs import field, frozen
 
 from parplan.errors import InputError
 from parplan.extras import required
-from parplan.plugins.importers.torch_gradients import ATTENTION, Attention
-from parplan.plugins.importers.torch_program import (
+from parplan.plugins.importers.traced_gradients import ATTENTION, Attention
+from parplan.plugins.importers.traced_program import (
     Argument,
     Call,
     Constant,
+    Effect,
     Meta,
     Reference,
     references,
@@ -28,34 +29,6 @@ from parplan.plugins.importers.torch_program import (
 
 NAMESPACES = ("aten", "prims")
 """Operators whose work is known; those of other libraries have code of their own."""
-
-
-@frozen
-class Effect:
-    """What a call does.
-
-    Attributes
-    ----------
-    flops
-        As PyTorch counts them: products, convolutions and attention; 2 for a multiply and add.
-    results
-        What it returns.
-    shares
-        For each result the position, among the tensors read, of the one whose memory it shares;
-        None for a result that is new.
-    written
-        Positions, among the tensors read, of those that are changed in place.
-    """
-
-    flops: float
-    results: tuple[Meta, ...]
-    shares: tuple[int | None, ...]
-    written: tuple[int, ...] = ()
-
-    @property
-    def is_view(self) -> bool:
-        """Whether it makes and changes nothing."""
-        return not self.written and None not in self.shares
 
 
 @frozen

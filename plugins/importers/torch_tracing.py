@@ -20,7 +20,7 @@ from parplan.plugins.importers.torch_archive import (
     module_path,
     unknown_shape,
 )
-from parplan.plugins.importers.torch_program import (
+from parplan.plugins.importers.traced_program import (
     Argument,
     Call,
     Constant,

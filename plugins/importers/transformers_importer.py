@@ -21,8 +21,9 @@ from parplan.errors import InputError
 from parplan.extras import required
 from parplan.graph import Graph
 from parplan.plugins.importers.config import read_config
-from parplan.plugins.importers.torch_importer import TorchOptions, program_graph
+from parplan.plugins.importers.torch_importer import torch_graph
 from parplan.plugins.importers.torch_tracing import trace
+from parplan.plugins.importers.traced_graph import TracedOptions
 from parplan.structuring import did_you_mean, structure
 
 DEFAULT_SEQUENCE = 4096
@@ -33,7 +34,7 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 @frozen
-class TransformersOptions(TorchOptions):
+class TransformersOptions(TracedOptions):
     """How a model is made and called, besides how it is run.
 
     Attributes
@@ -88,7 +89,7 @@ class Transformers(Importer):
                 model = model.to(getattr(torch, DTYPES[chosen.dtype]))
                 inputs = _inputs(torch, model, chosen)
             program = trace(model, (), inputs)
-            return program_graph(_title(path), program, chosen)
+            return torch_graph(_title(path), program, chosen)
         except InputError as error:
             raise error.located(file=str(path)) from None
 

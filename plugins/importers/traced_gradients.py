@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from parplan.plugins.importers.torch_program import Argument, Call, Meta
+from parplan.plugins.importers.traced_program import Argument, Call, Meta
 
 STATISTIC_BYTES = 4
 """Of one fp32 statistic: a norm's, or the softmax's log-sum-exp."""
@@ -60,7 +60,8 @@ KEEPS: Mapping[str, Keeps] = {
         (
             "_grouped_mm", "addbmm", "addmm", "addmv", "baddbmm", "bilinear", "bmm", "conv1d",
             "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-            "convolution", "dot", "einsum", "linear", "matmul", "mm", "mul", "mul_", "mv", "outer",
+            "convolution", "div", "div_", "dot", "einsum", "linear", "matmul", "mm", "mul", "mul_",
+            "mv", "outer",
         ),
         Keeps.OTHERS,
     ),

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from parplan.plugins.importers.torch_passes import Draft
+from parplan.plugins.importers.traced_passes import Draft
 
 
 class Granularity(StrEnum):

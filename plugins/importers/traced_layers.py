@@ -10,16 +10,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from attrs import evolve, field, frozen
 
 from parplan.differentiation import Layer
 from parplan.errors import InputError
-from parplan.plugins.importers.torch_costs import Counter, Effect
-from parplan.plugins.importers.torch_gradients import Attention, Operand
-from parplan.plugins.importers.torch_passes import Draft, Made
-from parplan.plugins.importers.torch_program import Call, Given, Meta, Program, Source
+from parplan.plugins.importers.traced_gradients import Attention, Operand
+from parplan.plugins.importers.traced_passes import Draft, Made
+from parplan.plugins.importers.traced_program import (
+    Call,
+    Effect,
+    Given,
+    Meta,
+    Program,
+    Source,
+)
+
+EffectOf: TypeAlias = Callable[[Call, Mapping[str, Meta]], Effect]
+"""Tells what a call does with tensors of which so much is known; raises InputError if it cannot."""
 
 
 @frozen
@@ -66,15 +76,20 @@ class Drafts:
         )
 
 
-def draft_layers(program: Program, attention: Attention) -> Drafts:
+def draft_layers(program: Program, effect: EffectOf, attention: Attention) -> Drafts:
     """Return the layers of a program.
+
+    Parameters
+    ----------
+    effect
+        Tells what a call does with tensors of which so much is known.
 
     Raises
     ------
     InputError
         If the work of a call is not known, naming its module; if there is nothing to do.
     """
-    walk = _Walk(program, Counter(attention), attention)
+    walk = _Walk(program, effect, attention)
     for name, given in program.given.items():
         walk.storages[name] = _Storage(program.tensors[name], given=given)
         walk.homes[name] = name
@@ -142,7 +157,7 @@ class _Walk:
     """Goes through the calls, and knows what lies behind each tensor of the program by then."""
 
     program: Program
-    counter: Counter
+    effect: EffectOf
     attention: Attention
     storages: dict[str, _Storage] = field(factory=dict)  # by the first tensor that lay in it
     metas: dict[str, Meta] = field(factory=dict)
@@ -160,7 +175,7 @@ class _Walk:
 
     def take(self, call: Call) -> None:
         """Go past one call."""
-        effect = self.counter.effect(call, self.metas)
+        effect = self.effect(call, self.metas)
         reads = call.reads
         recorded = call.has_gradient and call.short != "detach"
         operands = tuple(self._operand(name, recorded=recorded) for name in reads)

@@ -6,7 +6,7 @@ from attrs import evolve, field, frozen
 
 from parplan.differentiation import Layer, Work
 from parplan.graph import Kernel
-from parplan.plugins.importers.torch_gradients import (
+from parplan.plugins.importers.traced_gradients import (
     INDEXED,
     SUMS,
     Attention,
@@ -15,7 +15,7 @@ from parplan.plugins.importers.torch_gradients import (
     gradient_flops,
     kept,
 )
-from parplan.plugins.importers.torch_program import Call, Meta
+from parplan.plugins.importers.traced_program import Call, Meta
 
 SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float64": "fp64"}
 """Number formats as cost models call them."""

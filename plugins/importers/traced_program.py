@@ -135,6 +135,34 @@ def references(argument: Argument) -> Iterator[str]:
             yield from references(part)
 
 
+@frozen
+class Effect:
+    """What a call does.
+
+    Attributes
+    ----------
+    flops
+        As PyTorch counts them: products, convolutions and attention; 2 for a multiply and add.
+    results
+        What it returns.
+    shares
+        For each result the position, among the tensors read, of the one whose memory it shares;
+        None for a result that is new.
+    written
+        Positions, among the tensors read, of those that are changed in place.
+    """
+
+    flops: float
+    results: tuple[Meta, ...]
+    shares: tuple[int | None, ...]
+    written: tuple[int, ...] = ()
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it makes and changes nothing."""
+        return not self.written and None not in self.shares
+
+
 class Source(StrEnum):
     """Where a tensor comes from that no call makes."""
 
