@@ -76,11 +76,10 @@ def check_layout(stages: Sequence[str], ranks: int, layers: int) -> None:
     holders = [s for s, stage in enumerate(stages) if "m" in stage]
     if not holders:
         return
-    if len(holders) > 1 or flat.rindex("t") > flat.index("m"):
+    if len(holders) > 1 or "t" in flat[flat.index("m") :]:
         raise InputError("Megatron-LM has all layers 'mtp' in one stage, behind the others")
-    if holders[0] < len(stages) - ranks or (len(stages) > ranks and holders[0] % ranks == 0):
+    if holders[0] < len(stages) - ranks:
         raise InputError(
-            f"stage {holders[0]} holds 'mtp'; Megatron-LM has it in the last stage of its rank, "
-            "which is not the first rank: put it on the device of the output (constraint "
-            "'placement', option 'together')"
+            f"stage {holders[0]} holds 'mtp'; Megatron-LM has it in the last stage of its rank: put "
+            "it on the device of the output (constraint 'placement', option 'together')"
         )
