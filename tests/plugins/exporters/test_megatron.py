@@ -49,7 +49,7 @@ def test_other_texts_are_no_layouts(text: str) -> None:
         ("tEt|tL", "begin with the embedding"),
         ("Et|tL", "3 layers"),
         ("Etm|tt|t|L", "behind the others|not one of"),
-        ("Ett|t|m|L", "last stage of its rank"),
+        ("Ettt|m||L", "last stage of its rank"),
         ("Ett|m|t|L", "behind the others"),
     ],
 )
