@@ -58,7 +58,8 @@ SCRIPTS = {
         r"planned .* ms\nmeasured .* ms, loss [\d.]+\nmeasured .*\n57 gradients, .* (?P<off>\S+)"
     ),
     "clip-two-towers/clip.py": (
-        r"text ran on cpu\d.*\n(planned .* ms.*\n){2}(measured .*\n){2}126 gradients, .* (?P<off>\S+)"
+        r"text ran on cpu\d.*\n(planned .* ms.*\n){2}(measured .*\n){2}"
+        r"126 gradients, .* (?P<off>\S+)"
     ),
     "mixture-of-experts/moe.py": (
         r"best hand-made schedule, [^$]*layers\.1: experts on (h\d, ){7}h\d\nout/plan\.html\nout/.*"
