@@ -192,12 +192,28 @@ def check(
     return check_plan(given, known)
 
 
-def show(plan: Plan, *, registry: Registry | None = None, colour: bool = False) -> str:
-    """Return a plan as text: Gantt chart, tables of figures, devices and links."""
-    from parplan.figures import figures_of
-    from parplan.terminal import plan_text
+def show(
+    shown: Plan | Comparison | Explanation,
+    *,
+    registry: Registry | None = None,
+    colour: bool = False,
+) -> str:
+    """Return as text what ``parplan show``, ``compare`` or ``explain`` prints.
 
-    return plan_text(figures_of(plan, unit_of(plan, registry)), gantt=True, colour=colour)
+    Of a plan that is a Gantt chart, tables of figures, devices and links.
+    """
+    from parplan.comparison import Comparison
+    from parplan.comparison_figures import comparison_figures
+    from parplan.explaining.text import explanation_text
+    from parplan.figures import figures_of
+    from parplan.terminal import comparison_text, plan_text
+
+    if isinstance(shown, Plan):
+        return plan_text(figures_of(shown, unit_of(shown, registry)), gantt=True, colour=colour)
+    if isinstance(shown, Comparison):
+        figures = comparison_figures(shown, unit_of(shown.plan, registry))
+        return comparison_text(figures, colour=colour)
+    return explanation_text(shown, colour=colour)
 
 
 def explain(
