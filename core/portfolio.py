@@ -1,6 +1,6 @@
 """Several solvers as one: they race in processes of their own, under one incumbent and one bound.
 
-The first one named starts alone, with all the workers there are: most races are over by then, and
+The likely fastest starts alone, with all the workers there are: most races are over by then, and
 no other process has been started. The others follow once the head start is over, or the first is,
 and take what it leaves of the processors.
 
@@ -49,8 +49,13 @@ SECOND_OPINION = 0.2
 LEAST_OPINION_S = 1.0
 """Seconds that they have at least: they may not have begun before the claim."""
 
-HEAD_START_S = 0.5
-"""Seconds in which the first racer is alone."""
+HEAD_START_S = 1.0
+"""Least seconds in which the first racer is alone: about what the start of another one costs, which
+loads its solver and states the model in rows of its own."""
+
+START_S_PER_TERM = 1e-3
+"""Seconds that the start of another one costs more for each term of intervals in the model: they
+become rows for each pair of what must not overlap."""
 
 NICENESS = 10
 """How much less the others count than the first one where there are too few processors: all of
@@ -64,7 +69,7 @@ MOST_MIP_TICKS = 20_000
 
 
 class Portfolio(Solver):
-    """Races solvers; the first ones named have priority where processors are short."""
+    """Races solvers; the first one that the model suits has priority where processors are short."""
 
     name: ClassVar[str] = NAME
 
@@ -77,9 +82,12 @@ class Portfolio(Solver):
         return frozenset().union(*(racer.capabilities for racer in self.racers))
 
     def probe(self) -> Availability:
-        """Try the racers one after the other until one can run; the rest show in the race."""
+        """Try the racers one after the other until one can run; the rest show in the race.
+
+        MIP solvers come first: they load in a fraction of the time.
+        """
         reasons = []
-        for racer in self.racers:
+        for racer in sorted(self.racers, key=knows_intervals):
             found = racer.probe()
             if found.available:
                 return Availability(True, ", ".join(r.name for r in self.racers))
@@ -94,8 +102,11 @@ class Portfolio(Solver):
         report: Report | None = None,
     ) -> Answer:
         """Return the best of what the racers say; ``report`` hears of each that is left out."""
+        terms = _count_terms(model)
         fit = [racer for racer in self.racers if self._fits(racer, model)]
-        race = _Race(model, options, warm_start, report, fit)
+        fit.sort(key=lambda racer: knows_intervals(racer) is not (terms > 0))
+        head_start_s = HEAD_START_S + START_S_PER_TERM * terms
+        race = _Race(model, options, warm_start, report, fit, head_start_s)
         try:
             race.begin()
             while not race.is_over():
@@ -109,9 +120,19 @@ class Portfolio(Solver):
     def _fits(self, racer: Solver, model: Any) -> bool:
         """Return whether a model's times are not too fine for a racer, beside those it is for."""
         makespan = model.component("makespan")
-        if Capability.CP in racer.capabilities or Capability.CP not in self.capabilities:
+        if knows_intervals(racer) or not knows_intervals(self):
             return True
         return makespan is None or (makespan.ub or 0) <= MOST_MIP_TICKS
+
+
+def racers_of(solver: Solver) -> tuple[Solver, ...]:
+    """Return the solvers that race in a portfolio; of any other solver, that one alone."""
+    return solver.racers if isinstance(solver, Portfolio) else (solver,)
+
+
+def knows_intervals(solver: Solver) -> bool:
+    """Return whether a solver takes intervals as they are; others get rows for pairs of them."""
+    return Capability.CP in solver.capabilities
 
 
 def named_solver(registry: Registry, name: str, *, key: str | None = None) -> Solver:
@@ -129,6 +150,13 @@ def named_solver(registry: Registry, name: str, *, key: str | None = None) -> So
         registry.get("solvers", each, key=key)
     found = [registry.solvers[each].value for each in names]
     return found[0] if len(found) == 1 else Portfolio(found)
+
+
+def _count_terms(model: Any) -> int:
+    """Return how many terms of intervals are recorded on a model."""
+    from parplan.model.terms import recorded  # what loads Pyomo has done so: there is a model
+
+    return sum(1 for _ in recorded(model))
 
 
 def _run_racer(
@@ -158,6 +186,8 @@ class _Race:
     ----------
     waiting
         Racers that have not begun.
+    head_start_s
+        Seconds in which the first of them is alone.
     best
         The best solution that was verified, with its true objective.
     bounds
@@ -169,6 +199,7 @@ class _Race:
     warm_start: Mapping[str, float] | None
     report: Report | None
     waiting: list[Solver]
+    head_start_s: float
     begun: float = field(factory=time.monotonic)
     running: dict[str, Running[Answer]] = field(factory=dict)
     left_out: dict[str, str] = field(factory=dict)
@@ -188,7 +219,7 @@ class _Race:
     def _let_follow(self) -> None:
         """Start the others once the first one's time alone is over."""
         alone = self.running and not self.no_solution
-        if alone and time.monotonic() - self.begun < HEAD_START_S:
+        if alone and time.monotonic() - self.begun < self.head_start_s:
             return
         share = max(self.options.workers // (len(self.waiting) + 1), 1)
         while self.waiting:
@@ -213,7 +244,7 @@ class _Race:
     def patience(self) -> float:
         """Return the seconds to wait at most."""
         if self.waiting:
-            return max(min(POLL_S, self.begun + HEAD_START_S - time.monotonic()), 0.0)
+            return max(min(POLL_S, self.begun + self.head_start_s - time.monotonic()), 0.0)
         return LEAST_OPINION_S / 10 if self.no_solution else POLL_S
 
     def is_over(self) -> bool:

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyomo.environ as pyo
 import pytest
+from attrs import evolve
 
+from benchmarks.solver_races import small_problem
 from parplan import portfolio
+from parplan.api import plan
 from parplan.contained import Channel, solve_contained
 from parplan.contracts import (
     Answer,
@@ -26,8 +30,9 @@ from parplan.contracts import (
 )
 from parplan.errors import InputError
 from parplan.model.schedule_model import ScheduleModel
+from parplan.plugins.solvers.mip import Highs
 from parplan.portfolio import Portfolio, named_solver
-from parplan.registry import Registry
+from parplan.registry import Registered, Registry
 from parplan.rules import make_rules
 from tests.differential.solving import by_highs
 from tests.search.assigning.test_loop import diamond
@@ -66,6 +71,16 @@ class Fake(Solver):
         time.sleep(self.delay_s)
         found: Answer = self.answer(report)
         return found
+
+
+class FakeCp(Fake):
+    """One that says of itself that it knows intervals."""
+
+    capabilities = frozenset({Capability.CP, Capability.BOUND})
+
+
+def _claiming(name: str, kind: type[Fake], best: Answer) -> Fake:
+    return kind(name, lambda _: evolve(best, solver=name))
 
 
 def forever(_: Report) -> Answer:
@@ -121,15 +136,10 @@ def _solution(model: ScheduleModel) -> Answer:
 def test_who_lies_or_dies_is_left_out_and_told(
     model: ScheduleModel, lie: Any, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(portfolio, "HEAD_START_S", 600.0)  # the other one begins after the lie
     monkeypatch.setattr(portfolio, "LEAST_OPINION_S", 600.0)
     best = _solution(model)
-
-    def solve(report: Report) -> Answer:
-        report(Progress("honest", 0.0, values=best.values))
-        time.sleep(2.0)
-        return best
-
-    answer, left_out = _race(model, Fake("liar", lie, delay_s=0.5), Fake("honest", solve))
+    answer, left_out = _race(model, Fake("liar", lie), _claiming("honest", Fake, best))
     assert answer.termination is Termination.OPTIMAL
     assert (answer.objective, answer.solver) == (BEST, "honest")
     assert told in left_out.get("liar", "")
@@ -195,6 +205,56 @@ def test_the_first_one_is_alone_until_it_ends_without_a_proof(
         answer, left_out = _race(model, Fake("first", lie), Fake("second", second))
         assert (answer.termination, answer.objective) == (Termination.OPTIMAL, BEST)
         assert list(left_out) == ["first"]
+
+
+def test_models_of_intervals_are_begun_by_who_knows_them(
+    model: ScheduleModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And others by a MIP solver: the first one that begins is the only one here."""
+    monkeypatch.setattr(portfolio, "HEAD_START_S", 600.0)
+    best = _solution(model)
+    order = [("mip", Fake), ("other mip", Fake), ("cp", FakeCp), ("other cp", FakeCp)]
+    answer, _ = _race(model, *(_claiming(name, kind, best) for name, kind in order))
+    assert answer.solver == "cp"
+    plain = pyo.ConcreteModel()
+    plain.x = pyo.Var(bounds=(1, 3), domain=pyo.Integers)
+    plain.objective = pyo.Objective(expr=plain.x)
+    one = Answer(Termination.OPTIMAL, "", values={"x": 1.0}, objective=1.0, bound=1.0)
+    racers = [_claiming(name, kind, one) for name, kind in reversed(order)]
+    assert Portfolio(racers).solve(plain, OPTIONS).solver == "other mip"
+
+
+class Killed(Highs):
+    """A MIP solver whose process is killed from outside, whatever it is to solve."""
+
+    name = "killed"
+
+    def solve(self, *args: Any, **keys: Any) -> Answer:
+        """Contain it as built-in solvers do."""
+        return solve_contained(lambda *_: die(print), None, OPTIONS, solver=self.name)
+
+
+def test_a_race_assigns_by_its_first_mip_solver_that_lives(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """It proves the plan before the race, which would begin with the one that knows intervals."""
+    begun = tmp_path / "begun"
+
+    def begin(report: Report) -> Answer:
+        begun.touch()
+        return forever(report)
+
+    problem = small_problem(42)  # no bound without a solver proves it
+    solvers = {
+        **registry.solvers,
+        "killed": Registered("killed", Killed(), "test"),
+        "cp": Registered("cp", FakeCp("cp", begin), "test"),
+    }
+    known = evolve(registry, solvers=solvers)
+    found = plan(problem, registry=known, solver="cp,killed,highs", time_limit_s=600.0)
+    assert (found.status, begun.exists()) == ("optimal", False)
+    failures = {row["stage"]: row["message"] for row in found.provenance["failures"]}
+    assert "SIGKILL" in failures["killed"]
 
 
 def test_the_others_count_less_than_the_first_one(

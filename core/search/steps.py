@@ -9,8 +9,9 @@ from concurrent.futures import Executor
 from typing import Any
 
 from parplan import clock
-from parplan.contracts import Capability
-from parplan.errors import InfeasibleError
+from parplan.contracts import Solver
+from parplan.errors import InfeasibleError, SolverError
+from parplan.portfolio import knows_intervals, racers_of
 from parplan.schedule import Schedule
 from parplan.search.assigning.loop import can_assign, search_assignments
 from parplan.search.bounds import machine_bounds
@@ -259,24 +260,41 @@ def can_decide_makespans(run: Run) -> bool:
 
 
 def assign_by_model(run: Run, until: float) -> None:
-    """Let an upper model assign and the lower level time it, where its size allows."""
-    solver = solver_for(run.registry, run.options)
-    if solver is None or run.incumbent.schedule is None or not is_makespan(run.problem):
+    """Let an upper model assign and the lower level time it, where its size allows.
+
+    The first solver that runs here does so; in another's place, it goes on from what that one left.
+    """
+    if run.incumbent.schedule is None or not is_makespan(run.problem):
         return
     seconds = intervals(run.problem, run.rules) / STATED_PER_SECOND
-    if can_assign(run.rules) and seconds <= (until - clock.now()) / 2:
+    if not can_assign(run.rules) or seconds > (until - clock.now()) / 2:
+        return
+    for solver in _assigning_solvers(run):
         run.incumbent.tell("assignment")
-        search_assignments(run.placer, solver, run.options, run.incumbent, until)
+        try:
+            search_assignments(run.placer, solver, run.options, run.incumbent, until)
+        except SolverError as error:
+            run.incumbent.fail(solver.name, str(error))
+        else:
+            return
+
+
+def _assigning_solvers(run: Run) -> list[Solver]:
+    """Return who may assign, one in the place of another: the MIP solvers first of those that race.
+
+    Its models are many, small and soon solved: a race would start all of them each time.
+    """
+    solver = solver_for(run.registry, run.options)
+    return [] if solver is None else sorted(racers_of(solver), key=knows_intervals)
 
 
 def gains_by_assigning_first(run: Run) -> bool:
     """Return whether to assign by a model before the whole problem is solved.
 
-    MIP solvers gain by it: one model of assignment and orders together has binaries for each pair
-    of tasks on each device. CP-SAT does as well with the whole.
+    MIP solvers gain by it, and so do races that one is in: one model of assignment and orders
+    together has binaries for each pair of tasks on each device. CP-SAT does as well with the whole.
     """
-    solver = solver_for(run.registry, run.options)
-    mip = solver is not None and Capability.CP not in solver.capabilities
+    mip = any(not knows_intervals(solver) for solver in _assigning_solvers(run))
     return mip and not is_pipeline(run.placer)
 
 
