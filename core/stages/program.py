@@ -102,6 +102,14 @@ class Stage:
     parameter_bytes: int
     saved_bytes: int
 
+    def operators(self, kind: ActionKind) -> tuple[str, ...]:
+        """Return the operators that an action of this stage runs."""
+        if kind is ActionKind.FORWARD:
+            return self.forward
+        if kind is ActionKind.BACKWARD:
+            return (*self.backward, *self.weight)
+        return self.backward if kind is ActionKind.INPUT_GRADIENT else self.weight
+
 
 @frozen
 class Edge:

@@ -25,11 +25,11 @@ from parplan.plugins.runtimes.job import (
     read_results,
     write_job,
 )
-from parplan.plugins.runtimes.manifest import read_manifest
 from parplan.plugins.runtimes.watching import watch
 from parplan.problem import Problem
 from parplan.recording import WAIT, Recording, Span
-from parplan.stages.program import ActionKind, Stage, StageProgram
+from parplan.stages.manifest import read_manifest
+from parplan.stages.program import ActionKind, StageProgram
 
 
 class TorchProcesses(Runtime):
@@ -138,19 +138,10 @@ def _spans(program: StageProgram, device: str, result: Result, begin: float) -> 
     for timed in result.timed:
         yield Span(
             device,
-            _operators(program.stages[timed.stage], ActionKind(timed.kind)),
+            program.stages[timed.stage].operators(ActionKind(timed.kind)),
             WAIT if timed.waiting else timed.kind,
             program.numbers[timed.microbatch],
             timed.start - begin,
             timed.end - timed.start,
             timed.step,
         )
-
-
-def _operators(stage: Stage, kind: ActionKind) -> tuple[str, ...]:
-    """Return the operators that an action of a stage runs."""
-    if kind is ActionKind.FORWARD:
-        return stage.forward
-    if kind is ActionKind.BACKWARD:
-        return (*stage.backward, *stage.weight)
-    return stage.backward if kind is ActionKind.INPUT_GRADIENT else stage.weight

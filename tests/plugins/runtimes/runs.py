@@ -15,11 +15,11 @@ from parplan.graph import Graph, Kind, Mode, Operator, Tensor
 from parplan.hardware import Cluster, Device, Link
 from parplan.plans import Plan
 from parplan.plugins.runtimes.job import Folder, Job, write_job
-from parplan.plugins.runtimes.manifest import read_manifest
 from parplan.plugins.runtimes.torch_processes import make_job
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.schedule import Schedule
+from parplan.stages.manifest import read_manifest
 from parplan.workload import Workload
 
 HERE = Path(__file__).parent

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from parplan.errors import InputError
+from parplan.files import read_bytes
 from parplan.stages.program import (
     Action,
     ActionKind,
@@ -22,6 +23,8 @@ from parplan.stages.program import (
 from parplan.structuring import structure
 
 FORMAT, VERSION = "parplan-torch-stages", 1
+
+MAXIMUM_BYTES = 2**30
 
 _ACTION = re.compile(r"(\d+)([FBIW])(\d+)")
 
@@ -84,7 +87,10 @@ def read_manifest(path: Path) -> StageProgram:
     InputError
         Naming the file and the key at fault.
     """
-    data = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        data = json.loads(read_bytes(path, MAXIMUM_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is no JSON, or truncated: {error}", file=str(path)) from None
     found = structure(data, _Manifest, file=str(path))
     if (found.format, found.version) != (FORMAT, VERSION):
         raise InputError(
