@@ -54,6 +54,10 @@ def test_example_passes_its_own_tests(site: Path, name: str) -> None:
 
 
 SCRIPTS = {
+    "gpt-loop/loop.py": (
+        r"second plan: .*\n(  first late: .*\n)?losses: .*\n"
+        r"gradients differ .* by (?P<off>\S+) at most, relatively\nthe second plan takes \d+% .*"
+    ),
     "torchtitan-llama/llama.py": (
         r"planned .* ms\nmeasured .* ms, loss [\d.]+\nmeasured .*\n57 gradients, .* (?P<off>\S+)"
     ),
