@@ -22,7 +22,13 @@ VERSION = 1
 
 @frozen
 class DevicePreset:
-    """A device as it stands in the file; ``efficiency_source`` says measured or assumed."""
+    """A device as it stands in the file; ``efficiency_source`` says measured or assumed.
+
+    Attributes
+    ----------
+    reported_as
+        Names that drivers report for it.
+    """
 
     kind: str
     memory_bytes: int
@@ -33,6 +39,7 @@ class DevicePreset:
     source: str
     efficiency_source: str
     aliases: tuple[str, ...] = ()
+    reported_as: tuple[str, ...] = ()
     attributes: Mapping[str, float] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -107,6 +114,18 @@ def device_preset(name: str) -> Device:
     """
     full = _find("device", name, {n: preset.aliases for n, preset in presets().devices.items()})
     return presets().devices[full].device(full)
+
+
+def device_reported_as(name: str) -> str:
+    """Return the preset of a device by the name that its driver reports; empty if there is none.
+
+    Examples
+    --------
+    >>> device_reported_as("NVIDIA A100-SXM4-80GB"), device_reported_as("NVIDIA A100-PCIE-40GB")
+    ('a100-sxm-80gb', '')
+    """
+    found = (full for full, preset in presets().devices.items() if name in preset.reported_as)
+    return next(found, "")
 
 
 def link_preset(name: str) -> Link:
