@@ -1,7 +1,7 @@
-"""Family import: real models traced on PyTorch's device ``meta``, in seconds, MiB and operators.
+"""Family import: real models traced on PyTorch's device ``meta``, and read from ONNX files.
 
-The value is the seconds from the configuration to the graph, in a process of its own (the row's
-``peak_mib`` is its memory). The details have the number of operators, and parameters and FLOP
+The value is the seconds from the configuration or file to the graph, in a process of its own (the
+row's ``peak_mib`` is its memory). The details have the number of operators, and parameters and FLOP
 beside those of the analytic importer ``huggingface``, which knows nothing of PyTorch.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, Context, Outcome
+from benchmarks.onnx_files import write_llama
 from parplan.api import import_model, load_registry
 from parplan.graph import Graph, Kind
 
@@ -103,29 +104,67 @@ def cases(data: Path | None = None) -> tuple[Case, ...]:
         ("mixtral-8x7b", MIXTRAL, {"sequence": 4096}),
         ("clip-vit-base-patch32", CLIP, {"microbatch": 64}),
     )
-    return tuple(
-        Case(
-            f"import/{name}",
-            partial(_run, config, options),
-            time_limit_s=180.0,
-            short=name == "llama-tiny",
-        )
-        for name, config, options in models
+    files = (("llama-tiny", TINY, 128), ("llama-3-8b", LLAMA_8B, 4096))
+    return (
+        *(
+            Case(
+                f"import/{name}",
+                partial(_run, config, options),
+                time_limit_s=180.0,
+                short=name == "llama-tiny",
+            )
+            for name, config, options in models
+        ),
+        *(
+            Case(
+                f"import/{name}-onnx",
+                partial(_run_onnx, config, sequence),
+                time_limit_s=180.0,
+                short=name == "llama-tiny",
+            )
+            for name, config, sequence in files
+        ),
     )
 
 
 def _run(config: Mapping[str, Any], options: Mapping[str, Any], context: Context) -> Outcome:
     del context
-    registry = load_registry()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.json"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        started = time.perf_counter()
-        graph = import_model(
-            "transformers", path, {**options, "granularity": "operator"}, registry=registry
-        )
-        seconds = time.perf_counter() - started
-        analytic = import_model("huggingface", path, dict(options), registry=registry)
+        path = _saved(config, Path(folder))
+        return _compared("transformers", path, options, path, options)
+
+
+def _run_onnx(config: Mapping[str, Any], sequence: int, context: Context) -> Outcome:
+    del context
+    with tempfile.TemporaryDirectory() as folder:
+        path = _saved(config, Path(folder))
+        model = path.with_suffix(".onnx")
+        write_llama(model, config)
+        sizes = {"dimensions": {"batch": 1, "sequence": sequence}}
+        return _compared("onnx", model, sizes, path, {"sequence": sequence})
+
+
+def _saved(config: Mapping[str, Any], folder: Path) -> Path:
+    """Write a configuration, and return its path."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+def _compared(
+    kind: str,
+    model: Path,
+    options: Mapping[str, Any],
+    config: Path,
+    analytic_options: Mapping[str, Any],
+) -> Outcome:
+    """Import a model, and its configuration by the analytic importer."""
+    registry = load_registry()
+    started = time.perf_counter()
+    chosen = {**options, "granularity": "operator"}
+    graph = import_model(kind, model, chosen, registry=registry)
+    seconds = time.perf_counter() - started
+    analytic = import_model("huggingface", config, dict(analytic_options), registry=registry)
     traced, written = _figures(graph), _figures(analytic)
     return Outcome(
         value=seconds,
