@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from parplan.errors import InputError
 from parplan.graph import Mode
+from parplan.link_speeds import Message, link_speeds, messages_of
 from parplan.measured_costs import EVERY_KIND, MeasuredCosts, MeasuredSeconds
 from parplan.plans import Plan
 from parplan.problem import Problem
@@ -74,7 +75,7 @@ def measured(samples: Sequence[float]) -> Measurement:
 def calibrate(
     recordings: Sequence[Recording], plan: Plan | None = None, warm_up: int = WARM_UP
 ) -> MeasuredCosts:
-    """Return what recordings say of the costs of operators.
+    """Return what recordings say of the costs of operators, and of messages between devices.
 
     Parameters
     ----------
@@ -94,11 +95,15 @@ def calibrate(
         several operators in one action and there is no plan.
     """
     samples: dict[Group, list[float]] = {}
+    messages: list[Message] = []
     context = _Context(plan)
     for recording in recordings:
-        for span in working_spans(recording, warm_up):
+        spans = list(working_spans(recording, warm_up))
+        for span in spans:
             scale = recording.seconds_per_planned_second * context.slowdown(span)
             samples.setdefault(context.group(span), []).append(span.seconds / scale)
+        if plan is not None:
+            messages += messages_of(recording, plan, spans)
     if not samples:
         raise InputError("the recordings have no work with operators")
     groups = {group: measured(seconds) for group, seconds in samples.items()}
@@ -121,7 +126,7 @@ def calibrate(
         for member, found in zip(members, seconds, strict=True)
     )
     versions = {name: text for one in recordings for name, text in one.versions.items()}
-    return MeasuredCosts(_source(recordings), operators, (), versions)
+    return MeasuredCosts(_source(recordings), operators, link_speeds(messages), versions)
 
 
 def working_spans(recording: Recording, warm_up: int) -> Iterator[Span]:

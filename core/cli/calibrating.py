@@ -9,10 +9,10 @@ import click
 
 from parplan.cli.common import check_folder, colour_wanted, note
 from parplan.cli.output import emit, emit_json
-from parplan.text import percent_text, plain, seconds_text
+from parplan.text import bytes_text, percent_text, plain, seconds_text
 
 if TYPE_CHECKING:
-    from parplan.measured_costs import MeasuredCosts, MeasuredSeconds
+    from parplan.measured_costs import MeasuredCosts, MeasuredLink, MeasuredSeconds
 
 LEADING = 10
 """Operators shown; the file has them all."""
@@ -84,6 +84,15 @@ def _tell(costs: MeasuredCosts) -> None:
     emit(render([shown(Table("", columns, rows, 2))], colour=colour_wanted()))
     if len(longest) > LEADING:
         emit(f"... and {len(longest) - LEADING} operators that take less")
+    if costs.links:
+        columns = ("from", "to", "latency", "bytes per second", "messages")
+        rows = [_link_row(link) for link in costs.links]
+        emit(render([shown(Table("", columns, rows, 2))], colour=colour_wanted()))
+
+
+def _link_row(link: MeasuredLink) -> tuple[str, ...]:
+    bandwidth = "-" if link.bandwidth is None else f"{bytes_text(link.bandwidth)}/s"
+    return link.source, link.target, seconds_text(link.latency_s), bandwidth, str(link.samples)
 
 
 def _row(one: MeasuredSeconds) -> tuple[str, ...]:
