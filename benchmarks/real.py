@@ -8,8 +8,10 @@ from pathlib import Path
 from benchmarks.cases import Case
 
 FAMILIES: tuple[str, ...] = (
+    "benchmarks.emulating",
     "benchmarks.importing",
     "benchmarks.reporting",
+    "benchmarks.training_runs",
 )
 """Modules of this suite's families; each has ``cases(data)``."""
 
