@@ -74,20 +74,20 @@ def detect_command(
     from parplan.cluster_detection.topology import parse_topology
     from parplan.files import write_text
 
+    table, names = _content(topology), _content(gpus)
     if topology is None and gpus is None and hosts is None and bandwidths is None:
         table, names = _asked("topo", "-m"), _asked(f"--query-gpu={QUERY}", "--format=csv")
-    else:
-        table, names = _content(topology), _content(gpus)
     listed = None if hosts is None else _hosts(hosts)
     measured = _parsed(parse_bandwidths, _content(bandwidths))
-    is_group = isinstance(measured, GroupBandwidth)
+    group = measured if isinstance(measured, GroupBandwidth) else None
+    pairs = () if measured is None or isinstance(measured, GroupBandwidth) else measured
     detected = cluster_section(
         Findings(
             topology=_parsed(parse_topology, table),
             gpus=_parsed(parse_gpus, names) or (),
             hosts=_parsed(parse_hosts, listed) or (),
-            pairs=() if measured is None or is_group else measured,
-            group=measured if is_group else None,
+            pairs=pairs,
+            group=group,
             gpu=gpu,
             intra=intra,
             inter=inter,
