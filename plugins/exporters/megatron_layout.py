@@ -80,6 +80,6 @@ def check_layout(stages: Sequence[str], ranks: int, layers: int) -> None:
         raise InputError("Megatron-LM has all layers 'mtp' in one stage, behind the others")
     if holders[0] < len(stages) - ranks:
         raise InputError(
-            f"stage {holders[0]} holds 'mtp'; Megatron-LM has it in the last stage of its rank: put "
-            "it on the device of the output (constraint 'placement', option 'together')"
+            f"stage {holders[0]} holds 'mtp'; Megatron-LM has it in the last stage of its rank: "
+            "put it on the device of the output (constraint 'placement', option 'together')"
         )
