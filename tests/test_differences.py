@@ -16,6 +16,8 @@ from parplan.differences import Cause, find_differences
 from parplan.errors import InputError
 from parplan.plan_file import save_plan
 from parplan.recording import Recording, Span, save_recording
+from parplan.report.difference_page import difference_drawing
+from parplan.report.packing import unpacked
 from tests.plan_samples import pipeline_plan
 
 PLAN = pipeline_plan()
@@ -160,3 +162,22 @@ def test_the_command_tells_it_in_words_and_as_json(
     found = json.loads(capsys.readouterr().out)
     assert (found["late"]["cause"], found["late"]["late_s"]) == ("message", 1.5)
     assert found["order_kept"] is True
+
+
+def test_plan_and_run_are_drawn_one_above_the_other(tmp_path: Path) -> None:
+    def slow_message(span: Span) -> Span:
+        return later(span, 0.0, 1.5) if span.device == "gpu1" else span
+
+    found = find_differences(PLAN, changed(slow_message))
+    planned, measured = difference_drawing(found)["entries"]
+    for entry, moved in ((planned, 0.0), (measured, 1.5)):
+        first, second = (row["lanes"][0] for row in entry["devices"])
+        starts = [int(unpacked(lane["wait"])[0]) * entry["tick_s"] for lane in (first, second)]
+        assert starts == pytest.approx([0.0, 3.0 + moved], abs=1e-3)
+        lengths = unpacked(first["length"]) * entry["tick_s"]
+        assert lengths.tolist() == pytest.approx([2.0] * 3 + [4.0] * 3 + [1.0], abs=1e-3)
+    plan, run = str(tmp_path / "plan.json"), str(tmp_path / "run.json")
+    save_plan(PLAN, plan)
+    save_recording(changed(slow_message), run)
+    assert main(["diff", plan, run, "--html", str(tmp_path / "diff.html")]) == 0
+    assert "first late: F microbatch 0" in (tmp_path / "diff.html").read_text(encoding="utf-8")

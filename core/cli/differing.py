@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parplan.cli.common import colour_wanted, note
+from parplan.cli.common import check_folder, colour_wanted, note
 from parplan.cli.output import emit, emit_json
-from parplan.text import plain, seconds_text
+from parplan.text import plain
 
 if TYPE_CHECKING:
     from parplan.differences import Differences, Run
-    from parplan.figures import Table
-
-LEADING = 10
-"""Actions shown, by the largest deviation; JSON has them all."""
 
 
 @click.command("diff")
@@ -38,9 +34,19 @@ LEADING = 10
     metavar="SHARE",
     help="Part of the planned makespan by which an action may start later without being late.",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Draw plan and run one above the other in this HTML file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def diff_command(
-    plan: Path, recording: Path, warm_up: int, tolerance: float, as_json: bool
+    plan: Path,
+    recording: Path,
+    warm_up: int,
+    tolerance: float,
+    html: Path | None,
+    as_json: bool,
 ) -> None:
     """Show where RECORDING, a run of PLAN, left it.
 
@@ -51,7 +57,14 @@ def diff_command(
     from parplan.plan_file import load_plan
     from parplan.recording import load_recording
 
+    check_folder(html)
     found = find_differences(load_plan(plan), load_recording(recording), warm_up, tolerance)
+    if html is not None:
+        from parplan.files import write_text
+        from parplan.report.difference_page import difference_html
+
+        write_text(html, difference_html(found))
+        note(f"{html}: written")
     if as_json:
         emit_json(_figures(found))
     else:
@@ -100,61 +113,13 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _tell(found: Differences) -> None:
+    from parplan import difference_figures as figures
     from parplan.terminal import render, shown
 
-    more = found.makespan_s / found.planned_makespan_s - 1 if found.planned_makespan_s else 0.0
-    emit(
-        f"makespan: {seconds_text(found.makespan_s)} measured, "
-        f"{seconds_text(found.planned_makespan_s)} planned ({more:+.1%})"
-    )
-    emit(render([shown(_device_table(found))], colour=colour_wanted()))
-    emit(render([shown(_work_table(found))], colour=colour_wanted()))
-    for order in found.orders:
-        emit(plain(f"order left on {order.device}: {order.ran} ran before {order.planned}"))
-    if not found.orders:
-        emit("order: as planned on every device")
-    late = found.late
-    if late is None:
-        emit("nothing started late")
-    else:
-        emit(plain(f"first late: {late.run}, by {seconds_text(late.run.late_s)}: {late.reason}"))
+    emit(figures.makespan_sentence(found))
+    for table in (figures.device_table(found), figures.work_table(found)):
+        emit(render([shown(table)], colour=colour_wanted()))
+    for told in figures.order_sentences(found):
+        emit(plain(told))
     if found.unrecorded:
         note(f"{found.unrecorded} operators of the plan were not recorded")
-
-
-def _device_table(found: Differences) -> Table:
-    from parplan.figures import Table
-
-    columns = ("device", "computes", "planned", "", "waits", "planned", "")
-    rows = [
-        (
-            one.device,
-            *_beside(one.compute_s, one.planned_compute_s),
-            *_beside(one.waiting_s, one.planned_waiting_s),
-        )
-        for one in found.devices
-    ]
-    return Table("", columns, rows, 1)
-
-
-def _work_table(found: Differences) -> Table:
-    from parplan.figures import Table
-
-    columns = ("device", "action", "operators", "takes", "planned", "", "in a step")
-    rows = [
-        (
-            one.device,
-            one.action,
-            one.operators[0]
-            + (f" and {len(one.operators) - 1} more" if len(one.operators) > 1 else ""),
-            *_beside(one.seconds, one.planned_s),
-            f"{'+' if one.total_s >= 0 else ''}{seconds_text(one.total_s)}",
-        )
-        for one in found.work[:LEADING]
-    ]
-    return Table("", columns, rows, 3)
-
-
-def _beside(seconds: float, planned_s: float) -> tuple[str, str, str]:
-    change = f"{seconds / planned_s - 1:+.1%}" if planned_s > 0 else "-"
-    return seconds_text(seconds), seconds_text(planned_s), change
