@@ -45,7 +45,7 @@ def test_messages_are_read_as_written(found: list[list[tuple[int, int | bytes]]]
 
 
 def test_fixed_fields_are_bytes() -> None:
-    assert list(fields(bytes.fromhex("0d010000001102000000000000000"[:18]))) == [
+    assert list(fields(bytes.fromhex("0d 01000000 11 0200000000000000"))) == [
         (1, bytes.fromhex("01000000")),
         (2, bytes.fromhex("0200000000000000")),
     ]
