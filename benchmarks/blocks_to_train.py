@@ -8,7 +8,7 @@ from torch import nn
 from parplan.plugins.runtimes.training import Training
 
 WIDTH = 16
-SAMPLES = 16
+SAMPLES = 48
 
 
 class Block(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parplan.calibrating import calibrate, measured, shares
+from parplan.cli import main
 from parplan.errors import InputError
 from parplan.measured_costs import (
     EVERY_KIND,
@@ -20,10 +22,12 @@ from parplan.measured_costs import (
     load_costs,
     save_costs,
 )
+from parplan.plan_file import save_plan
 from parplan.plans import Plan
-from parplan.recording import WAIT, Recording, Span
+from parplan.recording import WAIT, Recording, Span, save_recording
 from parplan.workload import Workload
 from tests.examples import chain
+from tests.plan_samples import pipeline_plan
 from tests.strategies import serial
 
 amounts = st.floats(1e-3, 1e3)
@@ -154,3 +158,24 @@ def test_costs_come_back_from_their_file_and_name_their_source(tmp_path: Path) -
     )
     with pytest.raises(InputError, match=r"bad\.json: spread: is -1"):
         load_costs(tmp_path / "bad.json")
+
+
+def test_the_command_shows_and_keeps_costs_and_links(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, run, costs = (str(tmp_path / name) for name in ("plan.json", "run.json", "costs.json"))
+    save_plan(pipeline_plan(), plan)
+    spans = (
+        Span("gpu0", ("f.0",), "F", 0, 0.0, 2.0),
+        Span("gpu1", ("f.1",), WAIT, 0, 1.0, 1.5),
+        Span("gpu1", ("f.1",), "F", 0, 2.5, 3.0),
+    )
+    save_recording(Recording("pipeline", "by hand", spans), run)
+    assert main(["calibrate", run, "--plan", plan, "-o", costs]) == 0
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["f.1", "fast", "3", "s", "0.0%", "1", "-"] in told
+    assert ["gpu0", "gpu1", "500", "ms", "-", "1"] in told
+    assert main(["calibrate", run, "--plan", plan, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["operators"] == [
+        attrs.asdict(one) for one in load_costs(costs).operators
+    ]

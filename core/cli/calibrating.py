@@ -86,8 +86,8 @@ def _tell(costs: MeasuredCosts) -> None:
         emit(f"... and {len(longest) - LEADING} operators that take less")
     if costs.links:
         columns = ("from", "to", "latency", "bytes per second", "messages")
-        rows = [_link_row(link) for link in costs.links]
-        emit(render([shown(Table("", columns, rows, 2))], colour=colour_wanted()))
+        links = [_link_row(link) for link in costs.links]
+        emit(render([shown(Table("", columns, links, 2))], colour=colour_wanted()))
 
 
 def _link_row(link: MeasuredLink) -> tuple[str, ...]:
