@@ -54,8 +54,20 @@ def read_onnx(path: Path, dimensions: Mapping[str, int]) -> Any:
         raise InputError("is no ONNX file, or one without a graph", file=str(path))
     for tensor in model.graph.initializer:
         _forget(tensor)
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise InputError("is a damaged ONNX file: a name in it is no text", file=str(path))
     _fix(model.graph, dimensions)
     return _inferred(model, path)
+
+
+def _texts(message: Any) -> Iterator[Any]:
+    """Yield the texts in a message and those inside it; protobuf has bytes for what is none."""
+    for described, value in message.ListFields():
+        if described.type == described.TYPE_STRING:
+            yield from (value,) if isinstance(value, str | bytes) else value
+        elif described.type == described.TYPE_MESSAGE:
+            for inner in (value,) if hasattr(value, "ListFields") else value:
+                yield from _texts(inner)
 
 
 def _forget(tensor: Any) -> None:

@@ -198,6 +198,13 @@ def test_what_is_no_model_is_one_clear_error(tmp_path: Path) -> None:
             read(path, dimensions=SIZES)
 
 
+def test_a_name_that_is_no_text_is_one_clear_error(tmp_path: Path) -> None:
+    path = decoder(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b"logits", b"log\xffts"))
+    with pytest.raises(InputError, match="no text"):
+        read(path, dimensions=SIZES)
+
+
 def test_faults_name_the_node(tmp_path: Path) -> None:
     branch = helper.make_graph(
         [node("Identity", ["x"], ["inner"])], "branch", [], [tensor("inner", 2)]
