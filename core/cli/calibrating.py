@@ -85,9 +85,9 @@ def _tell(costs: MeasuredCosts) -> None:
     if len(longest) > LEADING:
         emit(f"... and {len(longest) - LEADING} operators that take less")
     if costs.links:
-        columns = ("from", "to", "latency", "bytes per second", "messages")
+        ends = ("from", "to", "latency", "bytes per second", "messages")
         links = [_link_row(link) for link in costs.links]
-        emit(render([shown(Table("", columns, links, 2))], colour=colour_wanted()))
+        emit(render([shown(Table("", ends, links, 2))], colour=colour_wanted()))
 
 
 def _link_row(link: MeasuredLink) -> tuple[str, ...]:
