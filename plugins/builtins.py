@@ -48,6 +48,7 @@ IMPORTERS = (
     "parplan.plugins.importers.transformers_importer:Transformers",
 )
 EXPORTERS: tuple[str, ...] = (
+    "parplan.plugins.exporters.automodel:Automodel",
     "parplan.plugins.exporters.chakra:Chakra",
     "parplan.plugins.exporters.deepspeed:DeepSpeed",
     "parplan.plugins.exporters.megatron:Megatron",
