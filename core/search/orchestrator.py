@@ -72,6 +72,10 @@ ASSIGNMENT_SHARE = 0.1
 ASSIGNMENT_SHARE_EXACT = 0.3
 """Part of the time left for that loop, where a MIP solver has the whole problem later."""
 
+ASSIGNMENT_SHARE_RACED = 0.05
+"""The same where that solver races with one that knows intervals, which may prove the whole problem
+in as long as the loop takes where it does not end soon."""
+
 SEQUENCE_SHARE = 0.5
 """Part of the time limit for the search on sequences, at most, where a solver has the rest."""
 
@@ -255,8 +259,9 @@ def _narrow(run: Run) -> None:
 def _solve(run: Run, engine: exact.Engine) -> None:
     """Let a solver have the whole problem, after sequences as long as their size is worth."""
     if run.is_open and steps.gains_by_assigning_first(run):
+        share = ASSIGNMENT_SHARE_RACED if steps.is_raced(run) else ASSIGNMENT_SHARE_EXACT
         with run.contained("assignment"):
-            steps.assign_by_model(run, run.part_of_rest(ASSIGNMENT_SHARE_EXACT))
+            steps.assign_by_model(run, run.part_of_rest(share))
     ordered = run.rules.objectives[0].follows is not None
     if run.candidates and run.is_open and ordered:
         size = max(len(c.prepared.network) for c in run.candidates)

@@ -298,6 +298,11 @@ def gains_by_assigning_first(run: Run) -> bool:
     return mip and not is_pipeline(run.placer)
 
 
+def is_raced(run: Run) -> bool:
+    """Return whether a solver that knows intervals is among those that race."""
+    return any(knows_intervals(solver) for solver in _assigning_solvers(run))
+
+
 def search_placements(run: Run, until: float) -> None:
     """Search placements and rules near the best candidates."""
     if run.placer.is_fixed or clock.now() >= until:
