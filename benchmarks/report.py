@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 CONFIRMING = "confirm"
 """The suite of rows that ``python -m benchmarks confirm`` writes."""
 
-BEGINNING = """# Benchmark results
+BEGINNING = """# Benchmark results: {suites}
 
 Written by `python -m benchmarks report` from the rows of [the benchmarks](../how-to/benchmarks.md), which tell what each family shows.
 Value and bound are in the unit of the objective; the gap is what is not proven, as a part of the value.
@@ -66,7 +66,8 @@ def results_page(rows: Sequence[Row]) -> str:
         else:
             families.setdefault((row["suite"], row["case"].partition("/")[0]), []).append(row)
     sums = [Family(*key, tuple(members), confirmations) for key, members in families.items()]
-    parts = [BEGINNING, *_origins(rows), overview(sums)]
+    suites = ", ".join(dict.fromkeys(family.suite for family in sums))
+    parts = [BEGINNING.format(suites=suites), *_origins(rows), overview(sums)]
     for family in sums:
         parts += [f"## {family.suite}: {family.name}\n", *section(family)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)

@@ -121,7 +121,7 @@ def test_the_short_run_takes_short_cases_only(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suite_is_an_error() -> None:
-    with pytest.raises(InputError, match="there are: pipelines, placement, spine"):
+    with pytest.raises(InputError, match="there are: pipelines, placement, real, spine"):
         load_suite("spline")
 
 
