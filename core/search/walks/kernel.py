@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.hand_made.stages.figures import BACKWARD, FORWARD, WEIGHT
 from parplan.search.scheduling.tables import Real, Whole
 
@@ -129,7 +129,7 @@ def stages_of(blocks: Any, reserve: Real, share: float, walk: Whole) -> Any:
     return Stages(cuts, device, figures, first, hosted, books, fits)
 
 
-@compiled
+@kernel_part
 def _is_safe(books: Real, bytes_: Real, device: int, microbatch: int, size: float) -> bool:
     """Return whether all earlier microbatches can end in turn once so many bytes are taken."""
     free = books[ROOM, device] - books[LEVEL, device] - size
@@ -140,7 +140,7 @@ def _is_safe(books: Real, bytes_: Real, device: int, microbatch: int, size: floa
     return True
 
 
-@compiled
+@kernel_part
 def _next_pass(
     figures: Real,
     first: Whole,
@@ -183,7 +183,7 @@ def _next_pass(
     return best, chosen, stage
 
 
-@compiled
+@kernel_part
 def _book(figures: Real, books: Real, bytes_: Real, d: int, kind: int, s: int, k: int) -> None:
     """Change what a device keeps as a pass of a microbatch does."""
     before, after = figures[UNTIL_BACKWARD, s], figures[UNTIL_WEIGHT, s]
@@ -271,7 +271,7 @@ def timed(
     return makespan
 
 
-@compiled
+@kernel_part
 def _recut(walk: Whole, numbers: Any, new: Whole) -> None:
     """Shift one cut, or a range of them, by one block."""
     cuts = 0
@@ -292,7 +292,7 @@ def _recut(walk: Whole, numbers: Any, new: Whole) -> None:
             cut += 1
 
 
-@compiled
+@kernel_part
 def _put_stage(walk: Whole, block: int, device: int, new: Whole) -> None:
     """Put all blocks of a block's stage on a device."""
     low, high = block, block + 1
@@ -303,7 +303,7 @@ def _put_stage(walk: Whole, block: int, device: int, new: Whole) -> None:
     new[low:high] = device
 
 
-@compiled
+@kernel_part
 def moved(walk: Whole, policy: Whole, devices: int, numbers: Any, new: Whole, own: Whole) -> None:
     """Write a walk near by, and its policy, to ``new`` and ``own``.
 
@@ -313,8 +313,8 @@ def moved(walk: Whole, policy: Whole, devices: int, numbers: Any, new: Whole, ow
         ``(NUMBERS,)`` uniform random numbers.
     """
     count = len(walk)
-    new[:] = walk
-    own[:] = policy
+    put_into(new, walk)
+    put_into(own, policy)
     which = numbers[0]
     block, other = int(numbers[1] * count), int(numbers[2] * count)
     device = int(numbers[3] * devices)
@@ -379,10 +379,10 @@ def annealed(
         temperature = heat[0] * (heat[1] / heat[0]) ** (step / len(numbers)) * found
         if found <= cost or numbers[step, NUMBERS] < np.exp((cost - found) / temperature):
             cost = found
-            current[:] = new
-            rule[:] = own
+            put_into(current, new)
+            put_into(rule, own)
             if cost < least:
                 least = cost
-                best[:] = current
-                best_rule[:] = rule
+                put_into(best, current)
+                put_into(best_rule, rule)
     return best, best_rule, least
