@@ -75,6 +75,12 @@ class Emulated:
                 "intra": {"bandwidth": "10 GB/s", "latency_s": "1 ms"},
             },
             "workload": {"kind": "training", "microbatches": self.microbatches},
+            "constraints": [
+                "devices",
+                "links",
+                "memory",
+                {"placement": {"modules_together": True}},
+            ],
         }
 
 

@@ -74,6 +74,12 @@ class Chain:
                 "intra": {"bandwidth": "10 GB/s", "latency_s": "100 us"},
             },
             "workload": {"kind": "training", "microbatches": 4 * self.devices},
+            "constraints": [
+                "devices",
+                "links",
+                "memory",
+                {"placement": {"modules_together": True}},
+            ],
         }
 
 

@@ -62,6 +62,9 @@ class Placement(Constraint):
     order
         Lists of operators that run one after the other, for each microbatch; where a pattern means
         several, all of them run before those of the next.
+    modules_together
+        Whether all passes of a module share their device group, as trainers have it that run a
+        module's backward pass where its forward pass ran.
     contiguous
         Whether devices can stand in a row in which no tensor goes back, within the forward pass
         and (in a row of its own) within the backward pass: each runs what lies between two cuts.
@@ -77,6 +80,7 @@ class Placement(Constraint):
     same_mode: tuple[tuple[str, ...], ...] = ()
     apart: tuple[tuple[str, ...], ...] = ()
     order: tuple[tuple[str, ...], ...] = ()
+    modules_together: bool = False
     contiguous: bool = False
 
     def declare(self, problem: Problem) -> Iterable[Declaration]:
@@ -93,6 +97,8 @@ class Placement(Constraint):
         for what, lists in (("together", self.together), ("same_mode", self.same_mode)):
             for members in self._members(problem, what, lists):
                 yield Together(members, "devices" if what == "together" else "mode")
+        if self.modules_together:
+            yield from map(Together, _modules(problem))
         for members in self._members(problem, "apart", self.apart):
             yield Apart(members)
         yield from self._orders(problem)
@@ -135,6 +141,15 @@ class Placement(Constraint):
                 for a in first:
                     for b in last:
                         yield Order((a, b))
+
+
+def _modules(problem: Problem) -> Iterator[tuple[str, ...]]:
+    """Yield the operators of each module that has several."""
+    members: dict[str, list[str]] = {}
+    for operator in problem.graph.operators:
+        if operator.module:
+            members.setdefault(operator.module, []).append(operator.name)
+    yield from (tuple(names) for names in members.values() if len(names) > 1)
 
 
 def _passes(problem: Problem) -> Iterator[Contiguous]:

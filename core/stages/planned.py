@@ -120,8 +120,8 @@ def read_schedule(schedule: Schedule) -> Planned:
             raise InputError(
                 f"operator '{problem.graph.operators[o].name}' runs on '{names[0]}', the forward "
                 f"pass '{problem.graph.operators[layer].name}' of its layer on '{names[1]}'; a "
-                "stage has both on one device: give them one module, or put them together with "
-                "the constraint 'placement'"
+                "stage has both on one device: plan with the constraint "
+                "{placement: {modules_together: true}}, or name them in its option 'together'"
             )
     position = {o: i for i, o in enumerate(problem.graph.topological_order)}
     rows: list[list[tuple[int, int, int, int]]] = [[] for _ in problem.cluster.devices]

@@ -58,6 +58,15 @@ def test_together_and_apart(registry: Registry) -> None:
     assert not breaks(apart, registry, o2="g1")
 
 
+def test_passes_of_a_module_share_a_device(registry: Registry) -> None:
+    problem = block(2, devices=2)
+    assert not breaks(problem, registry, **{"layers.1:backward": "g1"})
+    problem = ruled(problem, "placement", modules_together=True)
+    assert breaks(problem, registry, **{"layers.1:backward": "g1"})
+    both = {"layers.1:forward": "g1", "layers.1:backward": "g1"}
+    assert not breaks(problem, registry, **both)
+
+
 def test_the_same_mode(registry: Registry) -> None:
     problem = ruled(recomputing(block(2)), "placement", same_mode=[["layers.*:backward"]])
     light = ("recompute", "g0")
