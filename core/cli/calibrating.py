@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from parplan.cli.common import check_folder, colour_wanted, note
+from parplan.cli.common import check_folder, colour_wanted, json_option, note, warm_up_option
 from parplan.cli.output import emit, emit_json
 from parplan.text import bytes_text, percent_text, plain, seconds_text
 
@@ -31,18 +31,11 @@ LEADING = 10
     type=click.Path(path_type=Path),
     help="The plan that ran; needed where an action runs several operators.",
 )
-@click.option(
-    "--warm-up",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Steps left out at the beginning of each recording.",
-)
+@warm_up_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Keep the costs in this file."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def calibrate_command(
     recordings: tuple[Path, ...],
     plan: Path | None,

@@ -28,6 +28,20 @@ class Settings:
     plugins: tuple[str, ...] = ()
 
 
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
+
+warm_up_option = click.option(
+    "--warm-up",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Steps left out at the beginning of each recording.",
+)
+
+
 def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Let ``--plugin`` stand behind the command as well as before it."""
 

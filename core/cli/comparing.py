@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parplan.cli.common import check_folder, colour_wanted, load_registry, note, plugin_option
+from parplan.cli.common import (
+    check_folder,
+    colour_wanted,
+    json_option,
+    load_registry,
+    note,
+    plugin_option,
+)
 from parplan.cli.failures import INTERRUPTED
 from parplan.cli.interrupts import two_step_interrupt
 from parplan.cli.output import emit, emit_json
@@ -44,7 +51,7 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key of SPEC."
 )
 @plugin_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def compare_command(

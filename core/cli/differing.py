@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parplan.cli.common import check_folder, colour_wanted, note
+from parplan.cli.common import check_folder, colour_wanted, json_option, note, warm_up_option
 from parplan.cli.output import emit, emit_json
 from parplan.text import plain
 
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 @click.command("diff")
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.argument("recording", type=click.Path(path_type=Path))
-@click.option(
-    "--warm-up",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Steps left out at the beginning of the recording.",
-)
+@warm_up_option
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),
@@ -39,7 +32,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Draw plan and run one above the other in this HTML file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def diff_command(
     plan: Path,
     recording: Path,

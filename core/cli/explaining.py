@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
+from parplan.cli.common import Settings, colour_wanted, json_option, load_registry, plugin_option
 from parplan.cli.interrupts import two_step_interrupt
 from parplan.cli.output import emit, emit_json
 
@@ -26,7 +26,7 @@ from parplan.cli.output import emit, emit_json
 @click.option(
     "--seconds", default=3.0, show_default=True, metavar="S", help="Time limit of each search."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @plugin_option
 @click.pass_obj
 def explain_command(

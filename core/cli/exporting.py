@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from parplan.cli.common import Settings, load_registry, named_options, plugin_option
+from parplan.cli.common import Settings, json_option, load_registry, named_options, plugin_option
 from parplan.cli.output import emit, emit_json
 from parplan.text import plain
 
@@ -24,7 +24,7 @@ from parplan.text import plain
 @click.option(
     "--set", "options", multiple=True, metavar="NAME=VALUE", help="An option of the exporter."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @plugin_option
 @click.pass_obj
 def export_command(

@@ -12,6 +12,7 @@ import click
 from parplan.cli.common import (
     check_folder,
     colour_wanted,
+    json_option,
     load_registry,
     note,
     plugin_option,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 )
 @plugin_option
 @click.option("--dry-run", is_flag=True, help="Say what would be searched, and search nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def plan_command(

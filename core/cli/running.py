@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parplan.cli.common import Settings, check_folder, load_registry, note, plugin_option
+from parplan.cli.common import (
+    Settings,
+    check_folder,
+    json_option,
+    load_registry,
+    note,
+    plugin_option,
+)
 from parplan.cli.output import emit, emit_json
 from parplan.errors import InputError
 from parplan.text import bytes_text, plain, seconds_text
@@ -58,7 +65,7 @@ DIFFER = 1
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Keep the recording in this file."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @plugin_option
 @click.pass_context
 def run_command(

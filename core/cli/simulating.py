@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from parplan.cli.common import Settings, colour_wanted, load_registry, plugin_option
+from parplan.cli.common import Settings, colour_wanted, json_option, load_registry, plugin_option
 from parplan.cli.output import emit, emit_json
 
 
@@ -28,7 +28,7 @@ from parplan.cli.output import emit, emit_json
 )
 @click.option("--samples", default=200, show_default=True, metavar="N", help="How many scenarios.")
 @click.option("--seed", default=0, show_default=True, metavar="S", help="Of the scenarios.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @plugin_option
 @click.pass_obj
 def simulate_command(

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from parplan.errors import InputError
 from parplan.plugins.importers.traced_program import (
     Argument,
     Call,
+    Collector,
     Constant,
     Given,
     Meta,
@@ -137,10 +138,7 @@ def _program(document: Any) -> Program:
     scope = {item["as_tensor"]["name"]: item["as_tensor"]["name"]
              for item in graph["inputs"] if "as_tensor" in item}  # fmt: skip
     outputs = reader.read(graph, scope, "", has_gradient=True)
-    return Program(
-        reader.kind, given, reader.tensors, tuple(reader.calls),
-        tuple(name for name in outputs if name is not None),
-    )  # fmt: skip
+    return reader.program(given, outputs)
 
 
 def _given(specs: Any, tensors: Any) -> Iterator[tuple[str, Given]]:
@@ -161,17 +159,8 @@ def _given(specs: Any, tensors: Any) -> Iterator[tuple[str, Given]]:
 
 
 @frozen
-class _Reader:
+class _Reader(Collector):
     """Collects the calls of a graph and of those inside it; names of inner tensors get a prefix."""
-
-    tensors: dict[str, Meta] = field(factory=dict)
-    calls: list[Call] = field(factory=list)
-    kinds: list[str] = field(factory=list)
-
-    @property
-    def kind(self) -> str:
-        """Class of the model, as its first call tells."""
-        return self.kinds[0] if self.kinds else "model"
 
     def read(
         self, graph: Any, scope: dict[str, str], prefix: str, *, has_gradient: bool

@@ -23,6 +23,7 @@ from parplan.plugins.importers.torch_archive import (
 from parplan.plugins.importers.traced_program import (
     Argument,
     Call,
+    Collector,
     Constant,
     Given,
     Meta,
@@ -104,7 +105,7 @@ def read_program(exported: Any) -> Program:
     InputError
         If its control flow or a shape depends on data, naming the module.
     """
-    reader = _Reader(required("torch", "torch"))
+    reader = _Reader(torch=required("torch", "torch"))
     nodes = list(exported.graph.nodes)
     by_name = {node.name: node for node in nodes if node.op == "placeholder"}
     given = dict(_given(exported, by_name))
@@ -113,10 +114,7 @@ def read_program(exported: Any) -> Program:
     outputs = reader.read(
         exported.graph_module, {name: name for name in given}, "", has_gradient=True
     )
-    return Program(
-        reader.kind, given, reader.tensors, tuple(reader.calls),
-        tuple(name for name in outputs if name is not None),
-    )  # fmt: skip
+    return reader.program(given, outputs)
 
 
 def _given(exported: Any, nodes: Mapping[str, Any]) -> Iterator[tuple[str, Given]]:
@@ -135,18 +133,10 @@ def _given(exported: Any, nodes: Mapping[str, Any]) -> Iterator[tuple[str, Given
 
 
 @frozen
-class _Reader:
+class _Reader(Collector):
     """Collects the calls of a graph and of those inside it; names of inner tensors get a prefix."""
 
-    torch: Any
-    tensors: dict[str, Meta] = field(factory=dict)
-    calls: list[Call] = field(factory=list)
-    kinds: list[str] = field(factory=list)
-
-    @property
-    def kind(self) -> str:
-        """Class of the model, as its first call tells."""
-        return self.kinds[0] if self.kinds else "model"
+    torch: Any = field(kw_only=True)
 
     def read(
         self, graph: Any, scope: dict[str, str], prefix: str, *, has_gradient: bool

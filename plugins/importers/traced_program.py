@@ -7,11 +7,11 @@ behind them depends on where a program came from.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import TypeAlias, Union
 
-from attrs import frozen
+from attrs import field, frozen
 
 ELEMENT_BYTES: Mapping[str, int] = {
     "bool": 1,
@@ -207,3 +207,18 @@ class Program:
     tensors: Mapping[str, Meta]
     calls: tuple[Call, ...]
     outputs: tuple[str, ...]
+
+
+@frozen
+class Collector:
+    """What is gathered of a program while its graph, and those inside it, are read."""
+
+    tensors: dict[str, Meta] = field(factory=dict)
+    calls: list[Call] = field(factory=list)
+    kinds: list[str] = field(factory=list)
+
+    def program(self, given: Mapping[str, Given], outputs: Iterable[str | None]) -> Program:
+        """Return the program; its class is the one that its first call tells."""
+        kind = self.kinds[0] if self.kinds else "model"
+        kept = tuple(name for name in outputs if name is not None)
+        return Program(kind, given, self.tensors, tuple(self.calls), kept)
