@@ -26,7 +26,7 @@ from parplan.declarations import Edge, TimeLag
 from parplan.errors import InputError, SolverError
 from parplan.model.granule import granule
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
-from parplan.plan_file import load_plan
+from parplan.plan_files.plan_file import load_plan
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registry

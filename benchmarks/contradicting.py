@@ -21,10 +21,10 @@ from typing import Any
 from benchmarks.claims import LEVELS, MODELS, SEARCHES, Claim, Way, in_this_process
 from benchmarks.enumeration import by_enumeration
 from benchmarks.small_kinds import KINDS
-from parplan.contained import Channel, run_contained
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules, make_rules
+from parplan.system.contained import Channel, run_contained
 
 ENUMERATION = "full enumeration"
 

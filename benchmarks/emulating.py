@@ -19,11 +19,11 @@ from attrs import frozen
 from benchmarks.cases import Case, Context, Outcome
 from parplan.api import compare, load_registry, run_plan
 from parplan.contracts import RunRequest
-from parplan.differences import find_differences
 from parplan.errors import InputError
+from parplan.measuring.differences import find_differences
 from parplan.plans import Plan
 from parplan.registry import Registry
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 
 UNIT_S = 0.02
 """Seconds of a unit task: long beside what the machine adds to an action."""

@@ -1,11 +1,11 @@
 """Family moe: DeepSeek-V3's shape at operator level, planned and beside hand-made schedules.
 
-Every pipeline device stands for one rank of a group that divides the experts (see
-``parplan.plugins.importers.expert_parallel``). A layer stays on one device; everything else, which
-layers go where and what runs when, is for the planner to find. The hand-made schedules stand under
-the same costs: 1F1B and ZB-H1 run the operators of a pass one after another, DualPipe's pairs run
-theirs side by side as soon as inputs and engines allow. DualPipe holds its parameters twice, and so
-may the plan.
+Every pipeline device stands for one rank of a group that divides the experts; see
+``parplan.plugins.importers.analytic.expert_parallel``. A layer stays on one device; everything
+else, which layers go where and what runs when, is for the planner to find. The hand-made schedules
+stand under the same costs: 1F1B and ZB-H1 run the operators of a pass one after another, DualPipe's
+pairs run theirs side by side as soon as inputs and engines allow. DualPipe holds its parameters
+twice, and so may the plan.
 
 Memory is no device's own: with all layers, and without recomputation, none of the three would fit
 80 GB at 4,096 tokens. So it is either not limited, and the peak of each is told; or, in cases whose
@@ -31,13 +31,13 @@ from parplan.api import compare, load_registry, prepare
 from parplan.checking import check_schedule
 from parplan.comparison import Comparison
 from parplan.errors import InfeasibleError
+from parplan.figures.usage import summary
 from parplan.registry import Registry
-from parplan.reporting import summary
 from parplan.schedule import Schedule
 from parplan.search.hand_made.baselines import baselines, recipes_of, title
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 
 HAND_MADE = ("1f1b", "zb-h1", "dualpipe")
 

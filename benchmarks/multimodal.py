@@ -22,7 +22,7 @@ from attrs import field, frozen
 
 from benchmarks.cases import Case, Context, Outcome
 from benchmarks.unequal import planned
-from parplan.spec import Spec, parse_spec
+from parplan.spec.sections import Spec, parse_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "examples/models"

@@ -20,7 +20,7 @@ from parplan.graph import Graph, Mode, Operator, Tensor
 from parplan.hardware import Cluster, Device, Link
 from parplan.plans import Plan
 from parplan.problem import Problem
-from parplan.spec import Spec, parse_spec
+from parplan.spec.sections import Spec, parse_spec
 from parplan.workload import Workload, WorkloadKind
 
 PER_NODE = 8

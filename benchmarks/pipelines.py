@@ -79,7 +79,7 @@ def plan_pipeline(
 ) -> Outcome:
     """Plan a pipeline within what is left of the time limit for the whole process."""
     from parplan.api import load_registry, plan
-    from parplan.spec import parse_spec
+    from parplan.spec.sections import parse_spec
 
     registry = load_registry()
     used = time.process_time() + pipeline.tasks * SECONDS_PER_TASK

@@ -18,7 +18,7 @@ from benchmarks.cases import Case, Context, Outcome
 from benchmarks.pipeline_specs import Layout, Pipeline
 from parplan.api import load_registry, plan, write_report
 from parplan.errors import InputError
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 
 CHROMIUM = Path("/usr/bin/chromium")
 

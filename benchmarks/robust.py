@@ -106,7 +106,7 @@ def robust_case(shape: Shape, noise: Mapping[str, Any], context: Context) -> Out
     """
     from parplan.api import compare, load_registry, plan
     from parplan.api import simulate as simulated
-    from parplan.spec import parse_spec
+    from parplan.spec.sections import parse_spec
 
     registry = load_registry()
     spec = shape.spec()

@@ -105,7 +105,7 @@ def profile_case(path: str, workload: str, context: Context) -> Outcome:
 
     Training: 8 microbatches of the profiled batch; inference: one batch, as fast as it goes.
     """
-    from parplan.spec import parse_spec
+    from parplan.spec.sections import parse_spec
 
     spec = {
         "name": f"{Path(path).parent.name}-{workload}",

@@ -24,7 +24,7 @@ from parplan.hardware import Cluster, Device, Link
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registry
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 from parplan.workload import Workload
 
 ROOT = Path(__file__).resolve().parent.parent

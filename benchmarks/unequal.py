@@ -19,7 +19,7 @@ from attrs import frozen
 from benchmarks.cases import Case, Context, Outcome, beside_hand_made
 from parplan import clock
 from parplan.registry import Registry
-from parplan.spec import Spec
+from parplan.spec.sections import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "examples/models/llama-3-8b.json"
@@ -57,7 +57,7 @@ class Mix:
 
     def spec(self, folder: Path) -> Spec:
         """Return the spec, with the model's configuration in a file of the folder."""
-        from parplan.spec import parse_spec
+        from parplan.spec.sections import parse_spec
 
         model = SLOW_FIRST if self.layers is None else self._llama(folder, self.layers)
         workload: dict[str, Any] = {"kind": "training", "microbatches": self.microbatches}

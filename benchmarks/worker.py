@@ -39,8 +39,8 @@ def main(request: dict[str, Any]) -> None:
 def kept(outcome: Outcome, path: Path, details: Any) -> dict[str, Any]:
     """Save the plan and return the figures that its file holds, after checking it."""
     from parplan.api import check, unit_of
-    from parplan.figures import figures_of, json_figures
-    from parplan.plan_file import load_plan, save_plan
+    from parplan.figures.plan import figures_of, json_figures
+    from parplan.plan_files.plan_file import load_plan, save_plan
 
     assert outcome.plan is not None
     save_plan(outcome.plan, path)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from parplan.api import write_svg as write_svg
     from parplan.api import write_trace as write_trace
     from parplan.assembly import assemble_problem as assemble_problem
-    from parplan.calibrating import calibrate as calibrate
     from parplan.checking import check_plan as check_plan
     from parplan.checking import check_schedule as check_schedule
     from parplan.comparison import Comparison as Comparison
@@ -63,24 +62,25 @@ if TYPE_CHECKING:
     from parplan.hardware import Link as Link
     from parplan.hardware import Route as Route
     from parplan.hooks import hookimpl as hookimpl
-    from parplan.measured_costs import MeasuredCosts as MeasuredCosts
-    from parplan.measured_costs import load_costs as load_costs
-    from parplan.measured_costs import save_costs as save_costs
+    from parplan.measuring.calibrating import calibrate as calibrate
+    from parplan.measuring.measured_costs import MeasuredCosts as MeasuredCosts
+    from parplan.measuring.measured_costs import load_costs as load_costs
+    from parplan.measuring.measured_costs import save_costs as save_costs
+    from parplan.measuring.recording import Recording as Recording
+    from parplan.measuring.recording import Span as Span
+    from parplan.measuring.recording import load_recording as load_recording
+    from parplan.measuring.recording import save_recording as save_recording
     from parplan.options import SearchOptions as SearchOptions
-    from parplan.plan_file import load_comparison as load_comparison
-    from parplan.plan_file import load_graph as load_graph
-    from parplan.plan_file import load_plan as load_plan
-    from parplan.plan_file import save_comparison as save_comparison
-    from parplan.plan_file import save_graph as save_graph
-    from parplan.plan_file import save_plan as save_plan
+    from parplan.plan_files.plan_file import load_comparison as load_comparison
+    from parplan.plan_files.plan_file import load_graph as load_graph
+    from parplan.plan_files.plan_file import load_plan as load_plan
+    from parplan.plan_files.plan_file import save_comparison as save_comparison
+    from parplan.plan_files.plan_file import save_graph as save_graph
+    from parplan.plan_files.plan_file import save_plan as save_plan
     from parplan.plans import Bound as Bound
     from parplan.plans import Plan as Plan
     from parplan.problem import Problem as Problem
     from parplan.problem import Rule as Rule
-    from parplan.recording import Recording as Recording
-    from parplan.recording import Span as Span
-    from parplan.recording import load_recording as load_recording
-    from parplan.recording import save_recording as save_recording
     from parplan.registry import Registry as Registry
     from parplan.schedule import Schedule as Schedule
     from parplan.schedule import Tasks as Tasks
@@ -88,8 +88,8 @@ if TYPE_CHECKING:
     from parplan.simulation.noise import Noise as Noise
     from parplan.simulation.noise import Straggler as Straggler
     from parplan.simulation.results import Simulation as Simulation
-    from parplan.spec import Spec as Spec
-    from parplan.spec import load_spec as load_spec
+    from parplan.spec.sections import Spec as Spec
+    from parplan.spec.sections import load_spec as load_spec
     from parplan.workload import Workload as Workload
 
 # No module may have the name of a public function: importing the module would hide it.
@@ -100,7 +100,7 @@ _PLACES = {
         "write_trace"
     ),
     "assembly": "assemble_problem",
-    "calibrating": "calibrate",
+    "measuring.calibrating": "calibrate",
     "checking": "check_plan check_schedule",
     "comparison": "Comparison Entry",
     "contracts": (
@@ -113,17 +113,19 @@ _PLACES = {
     "graph": "Graph Mode Operator ParameterGroup Tensor",
     "hardware": "Cluster Device Link Route",
     "hooks": "hookimpl",
-    "measured_costs": "MeasuredCosts load_costs save_costs",
+    "measuring.measured_costs": "MeasuredCosts load_costs save_costs",
     "options": "SearchOptions",
-    "plan_file": "load_comparison load_graph load_plan save_comparison save_graph save_plan",
+    "plan_files.plan_file": (
+        "load_comparison load_graph load_plan save_comparison save_graph save_plan"
+    ),
     "plans": "Bound Plan",
     "problem": "Problem Rule",
-    "recording": "Recording Span load_recording save_recording",
+    "measuring.recording": "Recording Span load_recording save_recording",
     "registry": "Registry",
     "schedule": "Schedule Tasks Transfers",
     "simulation.noise": "Noise Straggler",
     "simulation.results": "Simulation",
-    "spec": "Spec load_spec",
+    "spec.sections": "Spec load_spec",
     "workload": "Workload",
 }
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names.split()}

@@ -25,10 +25,10 @@ from parplan.rules import Rules, guarded, make_rules
 if TYPE_CHECKING:
     from parplan.comparison import Comparison
     from parplan.explaining.explanation import Explanation
-    from parplan.recording import Recording
+    from parplan.measuring.recording import Recording
     from parplan.simulation.noise import NoiseLike
     from parplan.simulation.results import Simulation
-    from parplan.spec import Spec
+    from parplan.spec.sections import Spec
 
 Plugins = Sequence[str | object]
 
@@ -73,7 +73,7 @@ def prepare(
         Fields of ``SearchOptions`` that replace those of the spec.
     """
     from parplan.assembly import assemble_problem
-    from parplan.spec import load_spec
+    from parplan.spec.sections import load_spec
 
     known = load_registry(plugins) if registry is None else registry
     if isinstance(source, Problem):
@@ -185,7 +185,7 @@ def check(
 ) -> tuple[Violation, ...]:
     """Return every violation in a plan or plan file; empty if it holds."""
     from parplan.checking import check_plan
-    from parplan.plan_file import load_plan
+    from parplan.plan_files.plan_file import load_plan
 
     known = load_registry(plugins) if registry is None else registry
     given = source if isinstance(source, Plan) else load_plan(Path(source))
@@ -203,9 +203,9 @@ def show(
     Of a plan that is a Gantt chart, tables of figures, devices and links.
     """
     from parplan.comparison import Comparison
-    from parplan.comparison_figures import comparison_figures
     from parplan.explaining.text import explanation_text
-    from parplan.figures import figures_of
+    from parplan.figures.comparison import comparison_figures
+    from parplan.figures.plan import figures_of
     from parplan.terminal import comparison_text, plan_text
 
     if isinstance(shown, Plan):
@@ -241,8 +241,8 @@ def explain(
     """
     from parplan.explaining.changes import read_change
     from parplan.explaining.explanation import explain_plan
-    from parplan.figures import require_whole
-    from parplan.plan_file import load_plan
+    from parplan.figures.plan import require_whole
+    from parplan.plan_files.plan_file import load_plan
 
     known = load_registry(plugins) if registry is None else registry
     given = source if isinstance(source, Plan) else load_plan(Path(source))
@@ -288,8 +288,8 @@ def simulate(
     InputError
         If the noise makes no sense, or the plan breaks its rules and cannot be replayed.
     """
-    from parplan.figures import require_whole
-    from parplan.plan_file import load_plan
+    from parplan.figures.plan import require_whole
+    from parplan.plan_files.plan_file import load_plan
     from parplan.simulation.noise import read_noise
     from parplan.simulation.scenarios import Scenarios
     from parplan.simulation.simulating import simulate_schedule
@@ -307,8 +307,8 @@ def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = No
     The critical path stands in it where the plan has at most `EXPLAINED_TASKS` tasks and keeps its
     rules.
     """
-    from parplan.figures import figures_of
-    from parplan.files import write_text
+    from parplan.figures.plan import figures_of
+    from parplan.files.whole import write_text
     from parplan.report.page import report_html
 
     known = load_registry() if registry is None else registry
@@ -330,8 +330,8 @@ def write_comparison(
     comparison: Comparison, path: str | Path, *, registry: Registry | None = None
 ) -> Path:
     """Draw all schedules of a comparison in one HTML file that needs nothing else."""
-    from parplan.comparison_figures import comparison_figures
-    from parplan.files import write_text
+    from parplan.figures.comparison import comparison_figures
+    from parplan.files.whole import write_text
     from parplan.report.comparison_page import comparison_html
 
     figures = comparison_figures(comparison, unit_of(comparison.plan, registry))
@@ -341,7 +341,7 @@ def write_comparison(
 
 def write_trace(plan: Plan, path: str | Path) -> Path:
     """Write a plan as a trace for Perfetto or chrome://tracing, and return its path."""
-    from parplan.files import write_text
+    from parplan.files.whole import write_text
     from parplan.report.trace import trace_json
 
     write_text(Path(path), trace_json(plan))
@@ -350,8 +350,8 @@ def write_trace(plan: Plan, path: str | Path) -> Path:
 
 def write_svg(plan: Plan, path: str | Path) -> Path:
     """Write a plan's Gantt chart as SVG, for papers, and return its path."""
-    from parplan.figures import figures_of
-    from parplan.files import write_text
+    from parplan.figures.plan import figures_of
+    from parplan.files.whole import write_text
     from parplan.report.gantt import gantt_svg
     from parplan.report.svg import standalone
 
@@ -363,8 +363,8 @@ def notebook_html(shown: Plan | Comparison, *, registry: Registry | None = None)
     """Return what a notebook shows of a plan or a comparison; of a broken one, why not."""
     from html import escape
 
-    from parplan.comparison_figures import comparison_figures
-    from parplan.figures import figures_of
+    from parplan.figures.comparison import comparison_figures
+    from parplan.figures.plan import figures_of
     from parplan.report.notebook import comparison_notebook, plan_notebook
 
     try:
@@ -458,9 +458,9 @@ def export_plan(
     InputError
         If the plan breaks its rules, or the other tool cannot express it.
     """
-    from parplan.figures import require_whole
-    from parplan.files import make_folder
-    from parplan.plan_file import load_plan
+    from parplan.figures.plan import require_whole
+    from parplan.files.whole import make_folder
+    from parplan.plan_files.plan_file import load_plan
 
     known = load_registry(plugins) if registry is None else registry
     entry = known.get("exporters", kind)
@@ -498,7 +498,7 @@ def run_plan(
     """
     import tempfile
 
-    from parplan.plan_file import load_plan
+    from parplan.plan_files.plan_file import load_plan
 
     known = load_registry(plugins) if registry is None else registry
     entry = known.get("runtimes", runtime)

@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 
-from parplan.cluster_spec import build_cluster
 from parplan.contracts import CostModel, Importer, Strategy
 from parplan.costs import price
 from parplan.errors import InputError
@@ -20,7 +19,8 @@ from parplan.problem import DEFAULT_CONSTRAINTS, Problem, Rule
 from parplan.registry import Registered, Registry
 from parplan.rounding import fitting_tick
 from parplan.rules import guarded, make_plugin
-from parplan.spec import Spec
+from parplan.spec.cluster import build_cluster
+from parplan.spec.sections import Spec
 from parplan.workload import Workload, WorkloadKind
 
 WEIGHTS = "weights"

@@ -43,7 +43,7 @@ class Clock:
 
 
 CLOCK = Clock()
-"""The clock of this process; it is stopped by ``parplan.compiling``."""
+"""The clock of this process; it is stopped by ``parplan.system.compiling``."""
 
 
 def now() -> float:

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from parplan.graph import Graph, Mode, Operator
     from parplan.hardware import Device
+    from parplan.measuring.recording import Recording
     from parplan.model.schedule_model import AssignmentModel, ScheduleModel
-    from parplan.pipeline import Order, PipelineShape, StageTimes
+    from parplan.pipelines.pipeline import Order, PipelineShape, StageTimes
     from parplan.plans import Plan
     from parplan.problem import Problem
-    from parplan.recording import Recording
     from parplan.rules import Rules
     from parplan.schedule import Schedule
     from parplan.search.graphs.task_graph import TaskGraph

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from parplan.errors import InputError
 from parplan.graph import Operator
 from parplan.hardware import Cluster
-from parplan.structuring import did_you_mean
+from parplan.spec.structuring import did_you_mean
 
 
 def matching_operators(

@@ -22,7 +22,6 @@ from typing import Any, ClassVar
 
 from attrs import define, evolve, field
 
-from parplan.contained import GRACE_S, POLL_S, Channel, Outcome, Running
 from parplan.contracts import (
     Answer,
     Availability,
@@ -34,6 +33,7 @@ from parplan.contracts import (
     Termination,
 )
 from parplan.registry import Registry
+from parplan.system.contained import GRACE_S, POLL_S, Channel, Outcome, Running
 
 NAME = "portfolio"
 

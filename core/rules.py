@@ -24,7 +24,7 @@ from parplan.declarations import (
 from parplan.errors import InfeasibleError, InputError, ParplanError, PluginError
 from parplan.problem import Problem, Rule
 from parplan.registry import Registered, Registry
-from parplan.structuring import structure_options
+from parplan.spec.structuring import structure_options
 
 T = TypeVar("T")
 D = TypeVar("D")

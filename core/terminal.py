@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from parplan.comparison_figures import ComparisonFigures, comparison_table, verdict
-from parplan.figures import (
+from parplan.figures.comparison import ComparisonFigures, comparison_table, verdict
+from parplan.figures.plan import (
     PlanFigures,
     Table,
     baseline_table,
@@ -22,12 +22,12 @@ from parplan.figures import (
     link_table,
     proof_text,
 )
+from parplan.figures.timeline import Row, coverage, device_rows, link_rows
 from parplan.graph import Kind
 from parplan.palette import COLOURS as PALETTE
 from parplan.palette import TRANSFER, ink
 from parplan.schedule import Column, Schedule
 from parplan.text import plain, seconds_text
-from parplan.timeline import Row, coverage, device_rows, link_rows
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

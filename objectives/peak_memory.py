@@ -7,8 +7,8 @@ from typing import ClassVar
 from attrs import frozen
 
 from parplan.contracts import Objective
+from parplan.figures.usage import peak_memory
 from parplan.problem import Alternative, Problem
-from parplan.reporting import peak_memory
 from parplan.schedule import Schedule
 
 

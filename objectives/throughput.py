@@ -8,8 +8,8 @@ from attrs import frozen
 
 from parplan.contracts import Criterion, Objective
 from parplan.engine_load import busiest_engine_ticks
+from parplan.figures.usage import longest_span_ticks
 from parplan.problem import Problem
-from parplan.reporting import longest_span_ticks
 from parplan.schedule import Schedule
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from attrs import frozen
 
 from parplan.contracts import Objective
+from parplan.figures.usage import moved_bytes
 from parplan.problem import Problem
-from parplan.reporting import moved_bytes
 from parplan.schedule import Schedule
 
 if TYPE_CHECKING:

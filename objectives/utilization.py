@@ -9,8 +9,8 @@ from attrs import frozen
 from parplan.contracts import Objective
 from parplan.engine_load import busiest_engine_ticks
 from parplan.errors import InputError
+from parplan.figures.usage import ideal_seconds, utilization
 from parplan.problem import Problem
-from parplan.reporting import ideal_seconds, utilization
 from parplan.schedule import Schedule
 
 if TYPE_CHECKING:

@@ -39,13 +39,13 @@ SOLVERS: tuple[str, ...] = (
     "parplan.plugins.solvers.mip:Xpress",
 )
 IMPORTERS = (
-    "parplan.plugins.importers.huggingface:HuggingFace",
+    "parplan.plugins.importers.analytic.huggingface:HuggingFace",
     "parplan.plugins.importers.json_graph:JsonGraph",
-    "parplan.plugins.importers.onnx_importer:Onnx",
-    "parplan.plugins.importers.pipedream:PipeDream",
+    "parplan.plugins.importers.onnx.importer:Onnx",
+    "parplan.plugins.importers.pipedream.importer:PipeDream",
     "parplan.plugins.importers.stages:Stages",
-    "parplan.plugins.importers.torch_importer:Torch",
-    "parplan.plugins.importers.transformers_importer:Transformers",
+    "parplan.plugins.importers.traced.torch_importer:Torch",
+    "parplan.plugins.importers.traced.transformers_importer:Transformers",
 )
 EXPORTERS: tuple[str, ...] = (
     "parplan.plugins.exporters.automodel:Automodel",

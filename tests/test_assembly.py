@@ -19,8 +19,8 @@ from parplan.hooks import hookimpl
 from parplan.plugins.manager import load_registry
 from parplan.problem import DEFAULT_CONSTRAINTS, Problem, Rule
 from parplan.registry import Registry
-from parplan.spec import load_spec, parse_spec
-from parplan.spec_schema import example_spec
+from parplan.spec.schema import example_spec
+from parplan.spec.sections import load_spec, parse_spec
 
 INLINE = """\
 model:

@@ -9,16 +9,16 @@ import attrs
 import pytest
 
 from parplan.comparison import Comparison, Entry
-from parplan.comparison_figures import (
+from parplan.errors import InputError
+from parplan.figures.comparison import (
     comparison_figures,
     comparison_table,
     entry_figures,
     json_comparison,
     verdict,
 )
-from parplan.errors import InputError
-from parplan.figures import figures_of
-from parplan.plan_file import load_comparison, save_comparison
+from parplan.figures.plan import figures_of
+from parplan.plan_files.plan_file import load_comparison, save_comparison
 from parplan.schedule import Schedule
 from parplan.terminal import comparison_text
 from tests.plan_samples import HOSTILE, comparison_sample, pipeline_plan

@@ -6,8 +6,8 @@ from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Tensor
 from parplan.hardware import Cluster, Device
 from parplan.plugins.costs.measured import Measured
 from parplan.plugins.costs.roofline import Roofline
-from parplan.presets import device_preset
 from parplan.problem import Problem
+from parplan.spec.presets import device_preset
 from parplan.workload import Workload
 
 MODELS = (Measured(), Roofline())

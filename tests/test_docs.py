@@ -19,15 +19,15 @@ from attrs import frozen
 
 from parplan import contracts, declarations, hooks
 from parplan.cli import COMMANDS, root
-from parplan.cluster_spec import ChannelSpec, ClusterSpec, DeviceSpec, LinkSpec, NodeSpec
 from parplan.graph import Estimate, Mode, ParameterGroup, Tensor
 from parplan.hardware import Route
 from parplan.options import SearchOptions
+from parplan.plan_files.serialization import PlanData, ProblemData
 from parplan.plugins.manager import load_registry
 from parplan.problem import Rule
-from parplan.serialization import PlanData, ProblemData
-from parplan.spec import ModelSpec, OperatorSpec, Spec, WorkloadSpec
-from parplan.structuring import keys_of
+from parplan.spec.cluster import ChannelSpec, ClusterSpec, DeviceSpec, LinkSpec, NodeSpec
+from parplan.spec.sections import ModelSpec, OperatorSpec, Spec, WorkloadSpec
+from parplan.spec.structuring import keys_of
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

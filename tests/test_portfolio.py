@@ -17,7 +17,6 @@ from attrs import evolve
 from benchmarks.solver_races import small_problem
 from parplan import portfolio
 from parplan.api import plan
-from parplan.contained import Channel, solve_contained
 from parplan.contracts import (
     Answer,
     Availability,
@@ -34,6 +33,7 @@ from parplan.plugins.solvers.mip import Highs
 from parplan.portfolio import Portfolio, named_solver
 from parplan.registry import Registered, Registry
 from parplan.rules import make_rules
+from parplan.system.contained import Channel, solve_contained
 from tests.differential.solving import by_highs
 from tests.search.assigning.test_loop import diamond
 

@@ -9,11 +9,11 @@ import pytest
 
 from parplan.checking import check_schedule
 from parplan.errors import InputError
+from parplan.figures.usage import link_use, peak_memory
 from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Repeat, Tensor
 from parplan.hardware import Cluster, Device, Link, Route
 from parplan.problem import STEP, Alternative, LinkHold, Problem, TransferTiming
 from parplan.registry import Registry
-from parplan.reporting import link_use, peak_memory
 from parplan.rules import make_rules
 from parplan.schedule import Schedule, Tasks, Transfers
 from parplan.workload import Workload, WorkloadKind

@@ -15,7 +15,7 @@ import pytest
 import parplan
 from parplan.errors import InfeasibleError
 from parplan.registry import Registry
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from parplan.contracts import (
 from parplan.errors import InfeasibleError, LimitError, SolverError
 from parplan.graph import Mode
 from parplan.model import schedule_model
-from parplan.plan_file import load_plan
+from parplan.plan_files.plan_file import load_plan
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.registry import Registered, Registry

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from parplan import progress, text
-from parplan.figures import figures_of, json_figures
+from parplan.figures.plan import figures_of, json_figures
 from parplan.plans import Plan
 from parplan.schedule import Schedule
 from parplan.terminal import gantt_text, plan_text

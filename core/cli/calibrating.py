@@ -12,7 +12,7 @@ from parplan.cli.output import emit, emit_json
 from parplan.text import bytes_text, percent_text, plain, seconds_text
 
 if TYPE_CHECKING:
-    from parplan.measured_costs import MeasuredCosts, MeasuredLink, MeasuredSeconds
+    from parplan.measuring.measured_costs import MeasuredCosts, MeasuredLink, MeasuredSeconds
 
 LEADING = 10
 """Operators shown; the file has them all."""
@@ -49,10 +49,10 @@ def calibrate_command(
     """
     import attrs
 
-    from parplan.calibrating import calibrate
-    from parplan.measured_costs import save_costs
-    from parplan.plan_file import load_plan
-    from parplan.recording import load_recording
+    from parplan.measuring.calibrating import calibrate
+    from parplan.measuring.measured_costs import save_costs
+    from parplan.measuring.recording import load_recording
+    from parplan.plan_files.plan_file import load_plan
 
     check_folder(output)
     loaded = None if plan is None else load_plan(plan)
@@ -67,7 +67,7 @@ def calibrate_command(
 
 
 def _tell(costs: MeasuredCosts) -> None:
-    from parplan.figures import Table
+    from parplan.figures.plan import Table
     from parplan.terminal import render, shown
 
     emit(plain(costs.source))

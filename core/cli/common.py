@@ -108,7 +108,7 @@ def load_registry(settings: Settings) -> Registry:
 
 def named_options(given: tuple[str, ...]) -> dict[str, Any]:
     """Return options written as NAME=VALUE, values read as in a spec file."""
-    from parplan.spec_file import parse_document
+    from parplan.spec.document import parse_document
 
     found = {}
     for text in given:

@@ -80,7 +80,7 @@ def compare_command(
     names = [name.strip() for name in schedules.split(",") if name.strip()]
     comparison = _compare(ready, names, quiet=quiet)
     if output is not None:
-        from parplan.plan_file import save_comparison
+        from parplan.plan_files.plan_file import save_comparison
 
         save_comparison(comparison, output)
     if html is not None:
@@ -111,8 +111,8 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
-    from parplan.comparison_figures import comparison_figures, json_comparison
-    from parplan.figures import figures_of
+    from parplan.figures.comparison import comparison_figures, json_comparison
+    from parplan.figures.plan import figures_of
     from parplan.terminal import comparison_text
 
     unit = ready.rules.objectives[0].unit

@@ -12,7 +12,7 @@ from parplan.cli.output import emit, emit_json
 from parplan.text import plain
 
 if TYPE_CHECKING:
-    from parplan.differences import Differences, Run
+    from parplan.measuring.differences import Differences, Run
 
 
 @click.command("diff")
@@ -46,14 +46,14 @@ def diff_command(
     The makespan, every device, the actions that took longest beyond their plan, the order, and
     the first action that started late, with what it waited for.
     """
-    from parplan.differences import find_differences
-    from parplan.plan_file import load_plan
-    from parplan.recording import load_recording
+    from parplan.measuring.differences import find_differences
+    from parplan.measuring.recording import load_recording
+    from parplan.plan_files.plan_file import load_plan
 
     check_folder(html)
     found = find_differences(load_plan(plan), load_recording(recording), warm_up, tolerance)
     if html is not None:
-        from parplan.files import write_text
+        from parplan.files.whole import write_text
         from parplan.report.difference_page import difference_html
 
         write_text(html, difference_html(found))
@@ -106,7 +106,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _tell(found: Differences) -> None:
-    from parplan import difference_figures as figures
+    from parplan.figures import differences as figures
     from parplan.terminal import render, shown
 
     emit(figures.makespan_sentence(found))

@@ -43,7 +43,7 @@ def explain_command(
     """
     from parplan import api
     from parplan.explaining.text import explanation_text
-    from parplan.plan_file import load_plan
+    from parplan.plan_files.plan_file import load_plan
 
     asked = () if path_only else changes or None
     loaded, registry = load_plan(plan), load_registry(settings)

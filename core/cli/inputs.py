@@ -39,7 +39,7 @@ def costs_command(settings: Settings, spec: Path, overrides: tuple[str, ...]) ->
     """
     from parplan import api
     from parplan.costs import cost_table
-    from parplan.figures import Table
+    from parplan.figures.plan import Table
     from parplan.terminal import render, shown
 
     ready = api.prepare(spec, overrides=overrides, registry=load_registry(settings))
@@ -94,7 +94,7 @@ def import_command(
     KIND is the name of an importer; 'parplan plugins' lists them.
     """
     from parplan import api
-    from parplan.plan_file import graph_text, save_graph
+    from parplan.plan_files.plan_file import graph_text, save_graph
 
     if (file is None) == (model is None):
         raise click.UsageError("name a FILE, or code by --model MODULE:FUNCTION, and not both")
@@ -115,7 +115,7 @@ def import_command(
 @click.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of a spec file."""
-    from parplan.spec_schema import spec_schema
+    from parplan.spec.schema import spec_schema
 
     emit(json.dumps(spec_schema(), indent=2))
 
@@ -124,8 +124,8 @@ def schema_command() -> None:
 @click.argument("file", type=click.Path(path_type=Path), default=Path("spec.yaml"))
 def init_command(file: Path) -> None:
     """Write a first spec into FILE (spec.yaml)."""
-    from parplan.files import write_text
-    from parplan.spec_schema import example_spec
+    from parplan.files.whole import write_text
+    from parplan.spec.schema import example_spec
 
     if file.exists():
         raise InputError("already exists; name another file or remove it", file=str(file))

@@ -33,7 +33,7 @@ KINDS = (
 @click.pass_obj
 def solvers_command(settings: Settings) -> None:
     """List the solvers, and try whether each runs here."""
-    from parplan.figures import Table
+    from parplan.figures.plan import Table
     from parplan.terminal import render, shown
 
     registry = load_registry(settings)
@@ -61,7 +61,7 @@ def _solver_row(entry: Registered[Any]) -> tuple[str, ...]:
 @click.pass_obj
 def plugins_command(settings: Settings) -> None:
     """List every extension and where it came from."""
-    from parplan.figures import Table
+    from parplan.figures.plan import Table
     from parplan.terminal import render, shown
 
     registry = load_registry(settings)

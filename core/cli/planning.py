@@ -100,7 +100,7 @@ def _search(ready: Prepared, *, quiet: bool) -> Plan:
 
 def _save(plan: Plan, output: Path, ready: Prepared) -> Path:
     """Write the plan; on failure try the folder for temporary files, so that it is not lost."""
-    from parplan.plan_file import save_plan
+    from parplan.plan_files.plan_file import save_plan
 
     try:
         save_plan(plan, output)
@@ -110,7 +110,7 @@ def _save(plan: Plan, output: Path, ready: Prepared) -> Path:
 
 
 def _rescued(plan: Plan, output: Path, ready: Prepared) -> str:
-    from parplan.plan_file import save_plan
+    from parplan.plan_files.plan_file import save_plan
 
     unit = ready.rules.objectives[0].unit
     found = f"the plan found has {next(iter(plan.objectives))} {value_text(plan.value, unit)}"
@@ -125,7 +125,7 @@ def _rescued(plan: Plan, output: Path, ready: Prepared) -> str:
 
 
 def _tell(plan: Plan, ready: Prepared, saved: Path, report: Path | None, *, as_json: bool) -> None:
-    from parplan.figures import figures_of, json_figures
+    from parplan.figures.plan import figures_of, json_figures
     from parplan.terminal import plan_text
 
     figures = figures_of(plan, ready.rules.objectives[0].unit)

@@ -28,9 +28,9 @@ def recording_command(stages: Path, traces: tuple[Path, ...], output: Path) -> N
 
     STAGES is the stages.json that was exported for the run.
     """
-    from parplan.profiles.kineto import read_kineto
-    from parplan.profiles.recorded import recorded
-    from parplan.recording import save_recording
+    from parplan.measuring.kineto import read_kineto
+    from parplan.measuring.recorded import recorded
+    from parplan.measuring.recording import save_recording
     from parplan.stages.manifest import read_manifest
 
     check_folder(output)

@@ -22,8 +22,8 @@ from parplan.errors import InputError
 from parplan.text import bytes_text, plain, seconds_text
 
 if TYPE_CHECKING:
+    from parplan.measuring.recording import Recording
     from parplan.plans import Plan
-    from parplan.recording import Recording
 
 GRADIENT_TOLERANCE = 1e-5
 """Largest relative difference of a gradient in float32 that reordered sums explain."""
@@ -87,8 +87,8 @@ def run_command(
     """
     from parplan import api
     from parplan.contracts import RunRequest
-    from parplan.plan_file import load_plan
-    from parplan.recording import save_recording
+    from parplan.measuring.recording import save_recording
+    from parplan.plan_files.plan_file import load_plan
 
     settings: Settings = context.obj
     if model and (scale is not None or memory_scale is not None):

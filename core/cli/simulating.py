@@ -45,7 +45,7 @@ def simulate_command(
     Tells how long a step takes on average and at worst, and which device decides it.
     """
     from parplan import api
-    from parplan.plan_file import load_plan
+    from parplan.plan_files.plan_file import load_plan
     from parplan.simulation.noise import read_noise
     from parplan.simulation.text import simulation_text
 

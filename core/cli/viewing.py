@@ -29,7 +29,7 @@ def show_command(
 ) -> None:
     """Draw PLAN in the terminal, or as HTML, a trace or SVG."""
     from parplan import api
-    from parplan.plan_file import load_plan
+    from parplan.plan_files.plan_file import load_plan
 
     registry = load_registry(settings)
     loaded = load_plan(plan)
@@ -53,7 +53,7 @@ def check_command(context: click.Context, plan: Path) -> None:
     The code that checks shares nothing with the model and the search.
     """
     from parplan import api
-    from parplan.plan_file import load_plan
+    from parplan.plan_files.plan_file import load_plan
 
     registry = load_registry(context.obj)
     loaded = load_plan(plan)

@@ -11,10 +11,10 @@ from parplan.cluster_detection.bandwidths import GroupBandwidth, PairBandwidth
 from parplan.cluster_detection.gpus import Gpu
 from parplan.cluster_detection.hosts import Host
 from parplan.cluster_detection.topology import Topology, nvlinks
-from parplan.cluster_spec import ClusterSpec, build_cluster
 from parplan.errors import InputError
-from parplan.presets import device_preset, device_reported_as, link_preset
-from parplan.structuring import structure
+from parplan.spec.cluster import ClusterSpec, build_cluster
+from parplan.spec.presets import device_preset, device_reported_as, link_preset
+from parplan.spec.structuring import structure
 
 NVLINKS: Mapping[str, tuple[str, int]] = {
     "v100": ("nvlink2", 6),

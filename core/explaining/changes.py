@@ -18,9 +18,9 @@ from parplan.hardware import Cluster, Device, Link, Route
 from parplan.patterns import matching_devices
 from parplan.problem import Problem
 from parplan.rounding import fitting_tick
-from parplan.structuring import did_you_mean
+from parplan.spec.structuring import did_you_mean
+from parplan.spec.units import Dimension, parse_quantity
 from parplan.text import bytes_text
-from parplan.units import Dimension, parse_quantity
 
 
 @frozen

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from parplan.declarations import Resident
 from parplan.explaining.changes import DEFAULTS, Change
 from parplan.explaining.shares import Share, Use
+from parplan.figures.usage import summary
 from parplan.problem import Problem
-from parplan.reporting import summary
 from parplan.rules import Rules
 from parplan.schedule import Schedule
 

@@ -10,7 +10,7 @@ from parplan.explaining.causes import Cause, Reason
 from parplan.explaining.critical_path import Step
 from parplan.explaining.explanation import Explanation
 from parplan.explaining.shares import Share, Use
-from parplan.figures import Table, bound_sentence
+from parplan.figures.plan import Table, bound_sentence
 from parplan.terminal import render, shown
 from parplan.text import percent_text, plain, seconds_text, value_text
 

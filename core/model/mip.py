@@ -11,7 +11,6 @@ from typing import Any
 
 from attrs import frozen
 
-from parplan.collector import collector_paused
 from parplan.model.blocks import Definition, RuleBlock
 from parplan.model.mip_forms.disjunctive import Disjunctive
 from parplan.model.mip_forms.lowering import NAME as NAME
@@ -19,6 +18,7 @@ from parplan.model.mip_forms.lowering import Lowering
 from parplan.model.mip_forms.rank_based import RankBased
 from parplan.model.mip_forms.time_indexed import TimeIndexed
 from parplan.options import MipForm, MipProducts
+from parplan.system.collector import collector_paused
 
 FORMS: Mapping[MipForm, type[Lowering]] = {
     form.form: form for form in (Disjunctive, RankBased, TimeIndexed)

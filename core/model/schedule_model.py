@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import pyomo.environ as pyo
 from attrs import field, frozen
 
-from parplan.collector import collector_paused
 from parplan.declarations import Order, TimeLag
 from parplan.errors import InputError
 from parplan.model.assignment_model import AssignmentModel as AssignmentModel
@@ -25,6 +24,7 @@ from parplan.model.transfers import Transfer, Transport
 from parplan.problem import STEP
 from parplan.rules import Rules
 from parplan.schedule import Schedule
+from parplan.system.collector import collector_paused
 
 
 @frozen

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import networkx as nx
 
-from parplan.figures import PlanFigures
+from parplan.figures.plan import PlanFigures
 from parplan.palette import device_colours
 from parplan.report.svg import cut, element, picture
 from parplan.text import bytes_text, percent_text

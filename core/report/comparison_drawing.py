@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from parplan.comparison import Entry
-from parplan.comparison_figures import ComparisonFigures, EntryFigures
+from parplan.figures.comparison import ComparisonFigures, EntryFigures
+from parplan.figures.timeline import Row, device_rows, link_rows
 from parplan.palette import TRANSFER, colours_of
 from parplan.report.packing import packed
 from parplan.schedule import Column, Schedule
 from parplan.text import percent_text, plain, value_text
-from parplan.timeline import Row, device_rows, link_rows
 
 MOST_TRANSFERS = 200_000
 """Transfers drawn at most; beyond, they are left out of the page, which says so."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parplan import __version__
-from parplan.comparison_figures import ComparisonFigures, comparison_table, verdict
-from parplan.figures import bound_sentence
+from parplan.figures.comparison import ComparisonFigures, comparison_table, verdict
+from parplan.figures.plan import bound_sentence
 from parplan.report.comparison_drawing import comparison_drawing
 from parplan.report.document import TIMELINE, document
 from parplan.text import plain

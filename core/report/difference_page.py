@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from parplan import __version__
-from parplan.difference_figures import (
+from parplan.figures.differences import (
     device_table,
     makespan_sentence,
     order_sentences,
     work_table,
 )
-from parplan.differences import Differences, Run
 from parplan.graph import Kind
+from parplan.measuring.differences import Differences, Run
 from parplan.palette import colours_of
 from parplan.report.document import TIMELINE, document
 from parplan.report.packing import packed

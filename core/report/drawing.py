@@ -8,12 +8,12 @@ import numpy as np
 
 from parplan.explaining.explanation import Explanation
 from parplan.explaining.text import cause_text
-from parplan.figures import PlanFigures
+from parplan.figures.plan import PlanFigures
+from parplan.figures.timeline import Row, device_rows, link_rows
 from parplan.palette import TRANSFER, colours_of
 from parplan.report.packing import packed, packed_names
 from parplan.schedule import Schedule
 from parplan.text import plain
-from parplan.timeline import Row, device_rows, link_rows
 
 
 def drawing_data(figures: PlanFigures, explanation: Explanation | None = None) -> dict[str, Any]:

@@ -12,12 +12,12 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from parplan.figures import PlanFigures
+from parplan.figures.plan import PlanFigures
+from parplan.figures.timeline import Row, coverage, device_rows, link_rows
 from parplan.palette import COLOURS, TRANSFER, ink
 from parplan.report.svg import box_path, cut, element, picture
 from parplan.schedule import Column, Schedule
 from parplan.text import seconds_text
-from parplan.timeline import Row, coverage, device_rows, link_rows
 
 WIDTH = 900.0
 LABEL = 90.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from parplan.figures import PlanFigures
+from parplan.figures.plan import PlanFigures
 from parplan.palette import device_colours
 from parplan.report.grouping import Group, model_groups
 from parplan.report.layers import layers

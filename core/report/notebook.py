@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parplan.comparison_figures import ComparisonFigures, comparison_table, verdict
-from parplan.figures import PlanFigures, bound_sentence, device_table, headline, proof_text
+from parplan.figures.comparison import ComparisonFigures, comparison_table, verdict
+from parplan.figures.plan import PlanFigures, bound_sentence, device_table, headline, proof_text
 from parplan.report.document import fragment
 from parplan.report.gantt import gantt_svg
 from parplan.text import plain

@@ -10,7 +10,7 @@ from attrs import evolve
 from parplan import __version__
 from parplan.explaining.explanation import Explanation
 from parplan.explaining.text import path_table, share_table, summary_sentence
-from parplan.figures import (
+from parplan.figures.plan import (
     PlanFigures,
     Table,
     baseline_table,

@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from parplan.figures import require_whole
+from parplan.figures.plan import require_whole
+from parplan.figures.timeline import Row, device_rows, link_rows
+from parplan.figures.usage import memory_profiles
 from parplan.plans import Plan
-from parplan.reporting import memory_profiles
 from parplan.schedule import Schedule, TaskView, TransferView
 from parplan.text import plain
-from parplan.timeline import Row, device_rows, link_rows
 
 DEVICES, LINKS = 1, 2
 """The two "processes" of the trace; each lane of a device or link is a "thread"."""

@@ -17,7 +17,6 @@ from attrs import define, field, frozen
 
 from parplan import clock
 from parplan.errors import InfeasibleError
-from parplan.interrupts import held_interrupts
 from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.schedule import Schedule
@@ -29,6 +28,7 @@ from parplan.search.placing.placement import Placer
 from parplan.search.placing.savings import fastest_ways
 from parplan.search.scheduling.coupling import check_modes
 from parplan.search.scheduling.network import Assignment, Network
+from parplan.system.interrupts import held_interrupts
 
 MOST_TASKS = 4_000
 """Largest problem, in tasks, whose makespans are decided."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from parplan import clock
-from parplan.compiling import compiling_told
 from parplan.contracts import Report
 from parplan.errors import InfeasibleError, LimitError
 from parplan.options import SearchOptions
@@ -27,6 +26,7 @@ from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
 from parplan.search.steady_state import divide
+from parplan.system.compiling import compiling_told
 
 Rows = dict[tuple[str, str], dict[str, Any]]
 """A row of figures of each hand-made schedule, by its title and split."""

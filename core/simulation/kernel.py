@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled
+from parplan.system.compiling import compiled
 
 
 @compiled

@@ -16,8 +16,8 @@ from attrs import field, frozen
 
 from parplan.errors import InputError
 from parplan.graph import Kind
-from parplan.spec_file import read_document
-from parplan.structuring import structure
+from parplan.spec.document import read_document
+from parplan.spec.structuring import structure
 
 TRANSFER = "transfer"
 KIND_NAMES: Mapping[Kind, str] = {

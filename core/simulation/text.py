@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parplan.figures import Table
+from parplan.figures.plan import Table
 from parplan.simulation.noise import DISTRIBUTION
 from parplan.simulation.results import Simulation
 from parplan.terminal import render, shown

@@ -10,7 +10,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from parplan.errors import InputError
-from parplan.files import read_bytes
+from parplan.files.whole import read_bytes
+from parplan.spec.structuring import structure
 from parplan.stages.program import (
     Action,
     ActionKind,
@@ -20,7 +21,6 @@ from parplan.stages.program import (
     StageProgram,
     TimedAction,
 )
-from parplan.structuring import structure
 
 FORMAT, VERSION = "parplan-torch-stages", 1
 

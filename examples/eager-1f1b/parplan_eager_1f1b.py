@@ -8,7 +8,7 @@ from typing import ClassVar
 from parplan.contracts import Strategy
 from parplan.errors import InputError
 from parplan.hooks import hookimpl
-from parplan.pipeline import Fused, Order, Pass, PassKind, PipelineShape, one_way
+from parplan.pipelines.pipeline import Fused, Order, Pass, PassKind, PipelineShape, one_way
 
 
 class Eager1f1bSchedule(Strategy):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import parplan
-from parplan.differences import Differences, find_differences
+from parplan.measuring.differences import Differences, find_differences
 from parplan.text import seconds_text
 
 HERE = Path(__file__).resolve().parent

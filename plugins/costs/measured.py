@@ -12,10 +12,10 @@ from parplan.contracts import CostModel
 from parplan.errors import InputError
 from parplan.graph import Estimate, Mode, Operator
 from parplan.hardware import Device
-from parplan.measured_costs import EVERY_KIND, MeasuredCosts, MeasuredSeconds, load_costs
-from parplan.presets import device_preset
+from parplan.measuring.measured_costs import EVERY_KIND, MeasuredCosts, MeasuredSeconds, load_costs
 from parplan.roofline import roofline
-from parplan.structuring import NOT_IN_FILES
+from parplan.spec.presets import device_preset
+from parplan.spec.structuring import NOT_IN_FILES
 from parplan.text import percent_text
 
 

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files import write_text
+from parplan.files.whole import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import PartKind
 from parplan.plugins.exporters.placements import Placement
@@ -29,7 +29,7 @@ from parplan.plugins.exporters.torch_chain import (
     torch_chain,
     write_schedule,
 )
-from parplan.structuring import structure
+from parplan.spec.structuring import structure
 
 RECIPE_FILE = "automodel_pipeline.yaml"
 

@@ -14,11 +14,11 @@ from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files import write_bytes
+from parplan.files.whole import write_bytes
 from parplan.plans import Plan
 from parplan.plugins.exporters.chakra_nodes import plan_nodes
 from parplan.plugins.exporters.chakra_wire import check_traces, read_trace, trace_bytes
-from parplan.structuring import structure
+from parplan.spec.structuring import structure
 
 
 @frozen

@@ -17,11 +17,11 @@ from attrs import field, frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files import write_text
+from parplan.files.whole import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import PartKind, parts_of
 from parplan.plugins.exporters.own_order import own_figures, own_notes, own_program
-from parplan.structuring import structure
+from parplan.spec.structuring import structure
 
 MODULE_FILE = "deepspeed_pipeline.py"
 WHO = "DeepSpeed"

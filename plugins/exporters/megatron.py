@@ -12,14 +12,14 @@ from attrs import field, frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files import write_text
+from parplan.files.whole import write_text
 from parplan.graph import Kind
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import Part, PartKind, Parts, part_of, parts_of
 from parplan.plugins.exporters.megatron_layout import check_layout, layout_text, parse_layout
 from parplan.plugins.exporters.own_order import own_figures, own_notes, own_program
 from parplan.recomputing import RECOMPUTE, can_recompute, is_variant
-from parplan.structuring import structure
+from parplan.spec.structuring import structure
 
 ARGUMENTS_FILE = "megatron_arguments.sh"
 WHO = "Megatron-LM"

@@ -13,17 +13,17 @@ from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files import write_text
+from parplan.files.whole import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.torch_checks import Wiring, check_comms, check_compute
 from parplan.plugins.exporters.torch_manifest import manifest
 from parplan.plugins.exporters.torch_rows import Receive, comms_rows, compute_rows
+from parplan.spec.structuring import structure
 from parplan.stages.adapting import forwards, in_turn, renumbered, with_whole_backward
 from parplan.stages.building import DEFAULT_SLACK, stage_program
 from parplan.stages.cutting import BACK_TO_BACK, Cut
 from parplan.stages.drafting import Draft
 from parplan.stages.program import ActionKind, StageProgram
-from parplan.structuring import structure
 from parplan.text import seconds_text
 
 COMPUTE_FILE, COMMS_FILE, MANIFEST_FILE = "compute.csv", "comms.csv", "stages.json"

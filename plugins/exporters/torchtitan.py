@@ -18,7 +18,7 @@ from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files import write_text
+from parplan.files.whole import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import PartKind
 from parplan.plugins.exporters.placements import Placement
@@ -32,7 +32,7 @@ from parplan.plugins.exporters.torch_chain import (
     write_schedule,
 )
 from parplan.plugins.exporters.torch_csv import COMPUTE_FILE
-from parplan.structuring import structure
+from parplan.spec.structuring import structure
 
 SETTINGS_FILE = "torchtitan_pipeline.py"
 

@@ -10,8 +10,8 @@ from attrs import frozen
 
 from parplan.contracts import Importer
 from parplan.graph import Graph
-from parplan.plan_file import load_graph
-from parplan.structuring import structure
+from parplan.plan_files.plan_file import load_graph
+from parplan.spec.structuring import structure
 
 
 @frozen
@@ -20,7 +20,7 @@ class JsonGraphOptions:
 
 
 class JsonGraph(Importer):
-    """Reads what ``parplan.plan_file.save_graph`` wrote; the graph is the same in all parts."""
+    """Reads what ``parplan.save_graph`` wrote; the graph is the same in all parts."""
 
     name: ClassVar[str] = "json"
     options: ClassVar[type] = JsonGraphOptions

@@ -13,10 +13,10 @@ from attrs import frozen
 
 from parplan.contracts import Importer
 from parplan.errors import InputError
-from parplan.files import read_bytes
+from parplan.files.whole import read_bytes
 from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Tensor
-from parplan.spec_file import SIZE_LIMIT, read_document
-from parplan.structuring import keys_of, structure
+from parplan.spec.document import SIZE_LIMIT, read_document
+from parplan.spec.structuring import keys_of, structure
 
 MOST_STAGES = 100_000
 """More stages than this are surely a slip."""

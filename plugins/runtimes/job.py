@@ -11,8 +11,8 @@ import attrs
 from attrs import frozen
 
 from parplan.plugins.runtimes.recorder import Timed
+from parplan.spec.structuring import structure
 from parplan.stages.program import StageProgram
-from parplan.structuring import structure
 
 
 @frozen

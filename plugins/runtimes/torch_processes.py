@@ -13,7 +13,7 @@ from typing import ClassVar
 from parplan import __version__
 from parplan.contracts import RunRequest, Runtime
 from parplan.errors import InputError
-from parplan.extras import required
+from parplan.measuring.recording import WAIT, Recording, Span
 from parplan.plans import Plan
 from parplan.plugins.runtimes.job import (
     Channel,
@@ -27,9 +27,9 @@ from parplan.plugins.runtimes.job import (
 )
 from parplan.plugins.runtimes.watching import watch
 from parplan.problem import Problem
-from parplan.recording import WAIT, Recording, Span
 from parplan.stages.manifest import read_manifest
 from parplan.stages.program import ActionKind, StageProgram
+from parplan.system.extras import required
 
 
 class TorchProcesses(Runtime):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from parplan.errors import InputError, RunError
 from parplan.plugins.runtimes.job import LAUNCHER, Cause, Failure, Folder, Job, read_ends
 from parplan.plugins.runtimes.recorder import read_state
-from parplan.structuring import structure
+from parplan.spec.structuring import structure
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Processes share the machine's cores; more threads in each would fight for them."""

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from attrs import define, evolve
 
-from parplan.contained import Channel, run_contained, solve_contained
 from parplan.contracts import (
     Answer,
     Availability,
@@ -21,6 +20,7 @@ from parplan.contracts import (
 )
 from parplan.errors import ParplanError
 from parplan.model.cp_sat_writer import CpSatModel, write_cp_sat
+from parplan.system.contained import Channel, run_contained, solve_contained
 
 NAME = "cp-sat"
 INSTALL = "pip install 'ortools>=9.12,<9.16'"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
 
-from parplan.contained import Channel, run_contained, solve_contained
 from parplan.contracts import (
     Answer,
     Availability,
@@ -22,6 +21,7 @@ from parplan.contracts import (
 )
 from parplan.errors import ParplanError
 from parplan.plugins.solvers.interfaces import Adapter, Appsi, Contrib, Found, Legacy, SizeLimit
+from parplan.system.contained import Channel, run_contained, solve_contained
 
 if TYPE_CHECKING:  # Pyomo takes a second to load: only what lowers a model does so
     from parplan.model.mip import Lowered

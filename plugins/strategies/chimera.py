@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
-from parplan.pipeline import Fused, Order, Pass, PassKind, PipelineShape, mirrored
-from parplan.pipeline_construction import whole_backward
+from parplan.pipelines.construction import whole_backward
+from parplan.pipelines.pipeline import Fused, Order, Pass, PassKind, PipelineShape, mirrored
 
 
 class Chimera(Strategy):

@@ -12,7 +12,8 @@ from attrs import frozen
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
-from parplan.pipeline import (
+from parplan.pipelines.construction import fill_with_weights
+from parplan.pipelines.pipeline import (
     Order,
     Pass,
     PassKind,
@@ -21,7 +22,6 @@ from parplan.pipeline import (
     equal_times,
     v_shaped,
 )
-from parplan.pipeline_construction import fill_with_weights
 
 PERIOD = 6
 """Passes of a microbatch on a device of a V: F, B and W of two stages, of one slot each."""

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
-from parplan.pipeline import (
+from parplan.pipelines.pipeline import (
     Fused,
     Order,
     Pass,

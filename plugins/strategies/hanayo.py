@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from parplan.contracts import Strategy
-from parplan.pipeline import Order, Pass, PassKind, PipelineShape, StageTimes, equal_times, waves
-from parplan.pipeline_construction import check_microbatches, most_urgent_first
+from parplan.pipelines.construction import check_microbatches, most_urgent_first
+from parplan.pipelines.pipeline import (
+    Order,
+    Pass,
+    PassKind,
+    PipelineShape,
+    StageTimes,
+    equal_times,
+    waves,
+)
 
 
 class Hanayo(Strategy):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
-from parplan.pipeline import Order, Pass, PassKind, PipelineShape, one_way
+from parplan.pipelines.pipeline import Order, Pass, PassKind, PipelineShape, one_way
 
 
 class Interleaved(Strategy):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from parplan.contracts import Strategy
-from parplan.pipeline import Order, Pass, PassKind, PipelineShape, one_way
-from parplan.pipeline_construction import check_microbatches
+from parplan.pipelines.construction import check_microbatches
+from parplan.pipelines.pipeline import Order, Pass, PassKind, PipelineShape, one_way
 
 
 class GPipe(Strategy):

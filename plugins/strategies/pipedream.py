@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from parplan.pipeline import PipelineShape
+from parplan.pipelines.pipeline import PipelineShape
 from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
 
 

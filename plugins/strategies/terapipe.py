@@ -17,8 +17,8 @@ from attrs import field, frozen
 from attrs.validators import ge, lt
 
 from parplan.contracts import Strategy
-from parplan.pipeline import Order, Pass, PassKind, PipelineShape, one_way
-from parplan.pipeline_construction import whole_backward
+from parplan.pipelines.construction import whole_backward
+from parplan.pipelines.pipeline import Order, Pass, PassKind, PipelineShape, one_way
 from parplan.workload import Workload
 
 Cost = Callable[[int, int], float]

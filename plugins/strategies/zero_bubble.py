@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
-from parplan.pipeline import (
+from parplan.pipelines.construction import check_microbatches, fill_with_weights
+from parplan.pipelines.pipeline import (
     Order,
     Pass,
     PassKind,
@@ -17,7 +18,6 @@ from parplan.pipeline import (
     one_way,
     v_shaped,
 )
-from parplan.pipeline_construction import check_microbatches, fill_with_weights
 
 
 class ZeroBubbleH1(Strategy):

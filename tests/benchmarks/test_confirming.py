@@ -17,7 +17,7 @@ from benchmarks.confirming import Ruling, confirm, first_in_first_out
 from benchmarks.runner import KEYS
 from parplan.contracts import Answer, Availability, Solver, Termination
 from parplan.errors import SolverError
-from parplan.plan_file import save_plan
+from parplan.plan_files.plan_file import save_plan
 from parplan.plans import Bound, Plan
 from parplan.problem import Problem, Rule
 from parplan.registry import Registry

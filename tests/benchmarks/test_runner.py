@@ -16,8 +16,8 @@ from benchmarks.cases import Case, Context, Outcome, load_suite
 from benchmarks.runner import KEYS, Selection, run_case, run_suite
 from parplan.api import load_registry, plan
 from parplan.errors import InputError
-from parplan.plan_file import load_plan
-from parplan.spec import parse_spec
+from parplan.plan_files.plan_file import load_plan
+from parplan.spec.sections import parse_spec
 
 SPEC = """
 name: two

@@ -12,10 +12,10 @@ from parplan.cluster_detection.gpus import parse_gpus
 from parplan.cluster_detection.hosts import parse_hosts
 from parplan.cluster_detection.section import Detected, Findings, cluster_section
 from parplan.cluster_detection.topology import parse_topology
-from parplan.cluster_spec import ClusterSpec, build_cluster
 from parplan.errors import InputError
 from parplan.hardware import Cluster
-from parplan.structuring import structure
+from parplan.spec.cluster import ClusterSpec, build_cluster
+from parplan.spec.structuring import structure
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -13,7 +13,7 @@ from benchmarks.confirming import Ruling, confirm
 from benchmarks.pipeline_specs import Layout, Pipeline
 from parplan.api import plan
 from parplan.registry import Registry
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 
 UNIT = (1.0, 1.0, 1.0)
 UNEVEN = (3.0, 4.0, 2.0)

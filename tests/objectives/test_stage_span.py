@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 
 from parplan.api import plan
+from parplan.figures.usage import longest_stage_span_ticks
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.objectives.stage_span import StageSpan
 from parplan.problem import Rule
 from parplan.registry import Registry
-from parplan.reporting import longest_stage_span_ticks
 from parplan.rules import make_rules
 from parplan.schedule import Schedule
 from tests.examples import chain, placed

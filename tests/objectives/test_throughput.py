@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, given, settings
 
 from parplan.checking import check_schedule
+from parplan.figures.usage import device_use, longest_span_ticks, longest_stage_span_ticks
 from parplan.graph import Repeat
 from parplan.hardware import Device
 from parplan.model.schedule_model import ModelOptions, ScheduleModel
 from parplan.objectives.throughput import Throughput
 from parplan.problem import Rule
 from parplan.registry import Registry
-from parplan.reporting import device_use, longest_span_ticks, longest_stage_span_ticks
 from parplan.rules import make_rules
 from parplan.schedule import Column, Schedule, Tasks, Transfers
 from tests.examples import chain, placed

@@ -10,8 +10,8 @@ import pytest
 
 from parplan.checking import check_plan
 from parplan.comparison import Comparison
-from parplan.comparison_figures import comparison_figures, comparison_table
 from parplan.errors import InputError
+from parplan.figures.comparison import comparison_figures, comparison_table
 from parplan.options import SearchOptions
 from parplan.problem import Problem, Rule
 from parplan.registry import Registry

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import parplan
-from parplan import reporting
+from parplan.figures import usage
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.schedule import Schedule
@@ -39,7 +39,7 @@ def test_one_layer_is_proven_to_hide_its_exchanges(microbatches: int, exposed: f
     """Two microbatches cannot hide the last of eight exchanges whole; three hide all twelve."""
     found = parplan.plan(mixture_pipeline(1, 1, microbatches), time_limit_s=30.0, workers=1)
     assert found.status == "optimal"
-    (use,) = reporting.device_use(found.schedule)
+    (use,) = usage.device_use(found.schedule)
     assert found.value == LayerTimes().compute * microbatches + exposed
     assert use.exposed_s == exposed
     assert use.bubble == 0.0
@@ -52,7 +52,7 @@ def test_list_schedules_alone_hide_what_a_pipeline_exchanges(registry: Registry)
     """On four devices of two layers, exchanges of three tenths of all time cost a hundredth."""
     placer = make_placer(registry, 8, 4, 32)
     schedule = best_schedule(placer, (0, 1, 2, 3, 3, 2, 1, 0))
-    figures = reporting.summary(schedule)
+    figures = usage.summary(schedule)
     assert figures.exposed_s < 0.02 * figures.makespan_s
     compute = 32 * 2 * LayerTimes().compute
     for device in figures.devices:
@@ -103,7 +103,7 @@ def test_splits_balance_what_the_busiest_engine_does(registry: Registry) -> None
 def test_exposed_communication_is_what_runs_without_compute(registry: Registry) -> None:
     placer = make_placer(registry, 1, 1, 1)
     schedule = best_schedule(placer, (0,))
-    (use,) = reporting.device_use(schedule)
+    (use,) = usage.device_use(schedule)
     # One microbatch: only the weight pass of the experts has an exchange (two seconds) beside it.
     assert use.exposed_s == 4 * LayerTimes().exchange - LayerTimes().exchange
     assert use.busy_s == schedule.makespan == LayerTimes().compute + use.exposed_s
@@ -116,6 +116,6 @@ def test_a_pair_of_dualpipe_overlaps_what_passes_alone_expose(registry: Registry
     for name in ("dualpipe", "zb-h1"):
         compared = parplan.compare(problem, schedules=[name], time_limit_s=1.0, workers=1)
         found[name] = next(e for e in compared.entries if e.name.startswith(name))
-    pair, alone = (reporting.summary(found[n].plan.schedule) for n in ("dualpipe", "zb-h1"))
+    pair, alone = (usage.summary(found[n].plan.schedule) for n in ("dualpipe", "zb-h1"))
     assert alone.exposed_s == 12 * 4 * LayerTimes().exchange
     assert pair.exposed_s < 0.5 * alone.exposed_s

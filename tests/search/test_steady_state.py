@@ -9,7 +9,7 @@ import pytest
 from parplan.api import plan
 from parplan.checking.plans import check_plan
 from parplan.cli import main
-from parplan.plan_file import load_plan
+from parplan.plan_files.plan_file import load_plan
 from parplan.registry import Registry
 from tests.search.partitioning.tiny import least_seconds, tiny_problem
 

@@ -14,9 +14,9 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from parplan.compiling import compiled
 from parplan.search.bounds.lanes import Lanes
 from parplan.search.bounds.streams import EVER, Index
+from parplan.system.compiling import compiled
 
 ROUNDING = 1e-9
 """Part of a capacity by which sums of fractions may miss it."""

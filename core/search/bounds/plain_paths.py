@@ -13,8 +13,8 @@ import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
 
-from parplan.compiling import compiled
 from parplan.search.bounds.instance import Arc, Array, Instance, is_step
+from parplan.system.compiling import compiled
 
 Index = NDArray[np.int64]
 

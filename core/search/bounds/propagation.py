@@ -14,9 +14,9 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from parplan.compiling import compiled
 from parplan.search.bounds.machine_exact import Slack, States, kept, tighten
 from parplan.search.bounds.streams import Index, Streams
+from parplan.system.compiling import compiled
 
 SWEEPS = 500
 """Most sweeps over the machines; windows may still shrink beyond them, they hold all the same."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Whole
+from parplan.system.compiling import compiled, kernel_part
 
 GONE = -1
 """Fills the second place of a contracted pair."""

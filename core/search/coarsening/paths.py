@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from parplan.compiling import compiled
 from parplan.search.coarsening.dag import Dag
 from parplan.search.scheduling.tables import Real, Whole
+from parplan.system.compiling import compiled
 
 
 def heaviest_path(dag: Dag) -> float:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from parplan.compiling import compiled
 from parplan.search.coarsening.dag import distinct
 from parplan.search.scheduling.tables import Flags, Whole
+from parplan.system.compiling import compiled
 
 TOGETHER = 64
 """Chains that are looked at in one sweep: a cache line or two for each node."""

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import kernel_part
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import FAR, place_of
 from parplan.search.sequences.machines import Flags, Machines
 from parplan.search.sequences.moves import draw
 from parplan.search.sequences.ripples import can_ripple
+from parplan.system.compiling import kernel_part
 
 UNSAFE = -1
 """What is written in place of an estimate where a move may make an order wait for itself."""

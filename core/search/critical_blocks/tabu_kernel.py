@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.critical_blocks.neighbourhood import (
     AROUND,
     UNSAFE,
@@ -33,6 +32,7 @@ from parplan.search.sequences.ripples import (
     take_back,
     time_again,
 )
+from parplan.system.compiling import compiled, kernel_part, put_into
 
 
 class Memory(NamedTuple):

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.search.enumeration.delay_graph import NEVER, Whole
 from parplan.search.enumeration.tables import Flags, Tables
+from parplan.system.compiling import compiled, kernel_part
 
 MOST_REMEMBERED = 1 << 21
 """States that are remembered at once; where there is no place left, the later one stays."""

@@ -7,7 +7,6 @@ from itertools import product
 import attrs
 import numpy as np
 
-from parplan.collector import collector_paused
 from parplan.declarations import Moving, Receiving, ResidentParameters, Running, Sending
 from parplan.problem import STEP, Problem
 from parplan.search.graphs.task_graph import (
@@ -21,6 +20,7 @@ from parplan.search.graphs.task_graph import (
 )
 from parplan.search.placing.placement import Placement, Placer
 from parplan.search.scheduling.tables import Flags, Real, Whole
+from parplan.system.collector import collector_paused
 
 ALONE = 0.5
 """What takes more than this part of a resource's capacity has it alone."""

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Flags, Real, Whole
+from parplan.system.compiling import compiled, kernel_part
 
 GAPS = 16
 """Gaps that a timeline remembers; where there are more, the oldest is forgotten."""

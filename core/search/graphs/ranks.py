@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled
 from parplan.search.graphs.task_graph import TaskGraph
 from parplan.search.scheduling.tables import Real
+from parplan.system.compiling import compiled
 
 
 def upward_ranks(graph: TaskGraph) -> Real:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from parplan.collector import collector_paused
 from parplan.search.graphs.from_problem import placement_of
 from parplan.search.graphs.list_schedule import Placed
 from parplan.search.graphs.task_graph import TaskGraph
@@ -13,6 +12,7 @@ from parplan.search.placing.evaluation import Candidate, Prepared, as_candidate,
 from parplan.search.placing.placement import Placer
 from parplan.search.scheduling.list_scheduler import NO_ARCS, Arcs, Deadlock
 from parplan.search.scheduling.tables import Whole
+from parplan.system.collector import collector_paused
 
 
 @collector_paused()

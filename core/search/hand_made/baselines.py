@@ -11,10 +11,10 @@ from attrs import frozen
 from parplan import clock
 from parplan.contracts import Strategy
 from parplan.errors import InputError
+from parplan.figures.usage import summary
 from parplan.graph import Kind
 from parplan.problem import Problem
 from parplan.registry import Registry
-from parplan.reporting import summary
 from parplan.rules import guarded, overrides
 from parplan.schedule import Schedule
 from parplan.search.hand_made.recipes import FittedRecipe, RecipeSchedule, fit

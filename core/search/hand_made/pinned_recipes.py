@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from parplan import clock
-from parplan.collector import collector_paused
 from parplan.contracts import Strategy
 from parplan.errors import InputError, PluginError
 from parplan.search.hand_made.recipes import FittedRecipe, fit
 from parplan.search.hand_made.turns import schedule_by_turns
 from parplan.search.placing.evaluation import Candidate, Prepared, recipe_orders, schedule_by_orders
 from parplan.search.placing.placement import Placer
+from parplan.system.collector import collector_paused
 
 MOST_CHUNKS = 4
 """Most stages per device that are tried."""

@@ -13,7 +13,7 @@ from attrs import frozen
 from parplan.contracts import Strategy
 from parplan.errors import InfeasibleError, InputError
 from parplan.graph import Mode, Operator
-from parplan.pipeline import PipelineShape
+from parplan.pipelines.pipeline import PipelineShape
 from parplan.problem import Problem
 from parplan.rules import with_problem
 from parplan.search.placing.economy import least_savings

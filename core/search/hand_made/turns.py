@@ -14,7 +14,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from parplan.pipeline import Order, Pass, PassKind, passes_of
+from parplan.pipelines.pipeline import Order, Pass, PassKind, passes_of
 from parplan.search.placing.evaluation import Candidate, Prepared, as_candidate, pass_tasks
 from parplan.search.scheduling.list_scheduler import Deadlock, arcs_of
 from parplan.search.scheduling.priorities import PriorityRule, priorities, waiting_kinds

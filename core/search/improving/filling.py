@@ -15,7 +15,7 @@ from itertools import chain
 import numpy as np
 
 from parplan import clock
-from parplan.pipeline import Pass, PassKind
+from parplan.pipelines.pipeline import Pass, PassKind
 from parplan.search.placing.evaluation import Candidate, Prepared, pass_tasks
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing import Annealer

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
+from parplan.system.compiling import compiled, kernel_part
 
 UNKNOWN = np.int64(-1)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
-from parplan.interrupts import held_interrupts
+from parplan.system.interrupts import held_interrupts
 
 S_contra = TypeVar("S_contra", contravariant=True)
 S = TypeVar("S")

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.search.partitioning.instance import Instance, Mask
 from parplan.search.scheduling.tables import Real, Whole
+from parplan.system.compiling import compiled, kernel_part
 
 
 class State(NamedTuple):

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.search.partitioning.instance import Instance, Mask, ragged
 from parplan.search.scheduling.tables import Real, Whole
+from parplan.system.compiling import compiled, kernel_part
 
 MOST_RUNS = 1000
 """Units of a line at most; longer lines are cut between every few units alone."""

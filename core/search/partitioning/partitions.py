@@ -8,10 +8,10 @@ from concurrent.futures import Executor
 from attrs import frozen
 
 from parplan import clock
-from parplan.interrupts import held_interrupts
 from parplan.search.partitioning.annealing import annealed, load_of
 from parplan.search.partitioning.instance import Instance
 from parplan.search.scheduling.tables import Whole
+from parplan.system.interrupts import held_interrupts
 
 LEAST_ROUND_S = 5.0
 """Seconds of a round, at least. Each has half of the time left: the slower a partition cools down,

@@ -10,8 +10,9 @@ import numpy as np
 from attrs import frozen
 
 from parplan.contracts import Criterion, Strategy
+from parplan.figures.usage import longest_stage_span_ticks
 from parplan.graph import Kind
-from parplan.pipeline import (
+from parplan.pipelines.pipeline import (
     Fused,
     Order,
     Pass,
@@ -22,7 +23,6 @@ from parplan.pipeline import (
     renumbered,
 )
 from parplan.problem import Problem
-from parplan.reporting import longest_stage_span_ticks
 from parplan.schedule import Schedule
 from parplan.search.placing.coarsening import Coarse, coarsen
 from parplan.search.placing.convexity import convex_parts

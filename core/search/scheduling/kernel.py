@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Flags, Real, Tables, Whole
+from parplan.system.compiling import compiled, kernel_part
 
 
 def run_compiled(

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from attrs import field, frozen
 
-from parplan.collector import collector_paused
 from parplan.declarations import (
     Edge,
     Held,
@@ -33,6 +32,7 @@ from parplan.rules import Rules
 from parplan.schedule import Schedule, Tasks, Transfers
 from parplan.search.scheduling.buffers import Amounts, Buffer, handed_on
 from parplan.search.scheduling.coupling import mode_clash
+from parplan.system.collector import collector_paused
 from parplan.ticks import ticks_up
 
 Assignment = Mapping[tuple[int, int], int]

@@ -9,9 +9,9 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from parplan.collector import collector_paused
 from parplan.search.scheduling.buffers import Amounts
 from parplan.search.scheduling.network import Network
+from parplan.system.collector import collector_paused
 
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.sequences.kernel import (
     FAR,
     MAKESPAN,
@@ -23,6 +22,7 @@ from parplan.search.sequences.ripples import (
     take_back,
     time_again,
 )
+from parplan.system.compiling import compiled, kernel_part, put_into
 
 
 @kernel_part

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.criteria import Criterion
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.machines import Machines
+from parplan.system.compiling import compiled, kernel_part
 
 FAR = np.int64(2**61)
 """Later than any instant."""

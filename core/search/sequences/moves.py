@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import kernel_part
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import fits, set_places
 from parplan.search.sequences.machines import Machines
+from parplan.system.compiling import kernel_part
 
 MOST_SEGMENTS = 16
 """Segments that one move may change."""

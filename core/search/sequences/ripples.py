@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import kernel_part
 from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import BEYOND
 from parplan.search.sequences.machines import Machines
+from parplan.system.compiling import kernel_part
 
 MOST_ROUNDS = 8
 """Changes per node after which an order is taken to wait for itself."""

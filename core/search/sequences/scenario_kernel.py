@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.sequences.annealing_kernel import critical_visits, propose, settle
 from parplan.search.sequences.kernel import FAR, fits, propagate
 from parplan.search.sequences.moves import draw, draw_real, undo
+from parplan.system.compiling import compiled, kernel_part, put_into
 
 
 @kernel_part

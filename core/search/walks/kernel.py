@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part, put_into
 from parplan.search.hand_made.stages.figures import BACKWARD, FORWARD, WEIGHT
 from parplan.search.scheduling.tables import Real, Whole
+from parplan.system.compiling import compiled, kernel_part, put_into
 
 POLICIES = (3, 2, 2)
 """How many choices each entry of a policy has: whether the backward pass, the older microbatch or

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.errors import InfeasibleError
-from parplan.pipeline import Pass, PassKind
+from parplan.pipelines.pipeline import Pass, PassKind
 from parplan.search.placing.evaluation import Candidate, prepare, schedule_by_orders
 from parplan.search.placing.placement import Placer
 from parplan.search.walks.course import Course

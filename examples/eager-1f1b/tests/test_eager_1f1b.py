@@ -7,7 +7,7 @@ from parplan_eager_1f1b import Eager1f1bSchedule
 
 import parplan
 from parplan.errors import InputError
-from parplan.pipeline import PassKind, passes_of
+from parplan.pipelines.pipeline import PassKind, passes_of
 
 SPEC = Path(__file__).parents[1] / "specs/slow-links.yaml"
 

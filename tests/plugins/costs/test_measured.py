@@ -5,10 +5,10 @@ from parplan.assembly import assemble_problem
 from parplan.errors import InputError
 from parplan.graph import Mode, Operator
 from parplan.hardware import Device
-from parplan.measured_costs import EVERY_KIND, MeasuredCosts, MeasuredSeconds, save_costs
+from parplan.measuring.measured_costs import EVERY_KIND, MeasuredCosts, MeasuredSeconds, save_costs
 from parplan.plugins.costs.measured import Measured
-from parplan.presets import device_preset
-from parplan.spec import parse_spec
+from parplan.spec.presets import device_preset
+from parplan.spec.sections import parse_spec
 
 CONV = Operator("conv", flops=1e12, bytes_touched=1e8, dtype="fp32")
 MODE = Mode(seconds={"v100": 0.2}, source="a profile")

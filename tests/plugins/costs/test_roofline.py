@@ -6,7 +6,7 @@ from parplan.errors import InputError
 from parplan.graph import Kernel, Mode, Operator
 from parplan.hardware import Device
 from parplan.plugins.costs.roofline import Roofline
-from parplan.presets import device_preset
+from parplan.spec.presets import device_preset
 
 DEVICE = Device(
     "gpu",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parplan.errors import InputError
-from parplan.pipeline import PassKind, passes_of
+from parplan.pipelines.pipeline import PassKind, passes_of
 from parplan.plans import Plan
 from parplan.plugins.exporters.megatron import ARGUMENTS_FILE, Megatron, read_arguments
 from parplan.plugins.exporters.megatron_layout import check_layout, layout_text, parse_layout

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parplan.plugins.importers.huggingface import HuggingFace
+from parplan.plugins.importers.analytic.huggingface import HuggingFace
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 
 from parplan.errors import InputError
-from parplan.plan_file import graph_text, load_graph, save_graph
-from parplan.plugins.importers.huggingface import HuggingFace
+from parplan.plan_files.plan_file import graph_text, load_graph, save_graph
+from parplan.plugins.importers.analytic.huggingface import HuggingFace
 from parplan.plugins.importers.json_graph import JsonGraph
 from tests.strategies import graphs
 

@@ -14,7 +14,7 @@ from parplan.errors import InputError
 from parplan.graph import Graph, Kind
 from parplan.plugins.importers.stages import Stages
 from parplan.registry import Registry
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 
 TABLE = """forward_s, backward_s, weight_s, activation_bytes, released_at_backward, split_backward
 2 ms, 3 ms, 1 ms, 10 MB, 0.5, false

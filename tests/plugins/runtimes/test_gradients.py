@@ -14,6 +14,7 @@ import pytest
 
 import parplan
 from parplan.contracts import RunRequest
+from parplan.measuring.recording import Recording
 from parplan.plans import Plan
 from parplan.plugins.runtimes.job import Folder, Job
 from parplan.plugins.runtimes.torch_processes import recording_of
@@ -21,7 +22,6 @@ from parplan.plugins.strategies.dualpipe import DualPipeV
 from parplan.plugins.strategies.interleaved import Interleaved
 from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
 from parplan.plugins.strategies.zero_bubble import ZeroBubbleH1, ZeroBubbleV
-from parplan.recording import Recording
 from parplan.registry import Registry
 from tests.plugins.runtimes.runs import HERE, graph_problem, launch, plan_of, prepare
 from tests.plugins.strategies.published import simulate

@@ -14,11 +14,11 @@ from typing import Any
 import pyomo.environ as pyo
 import pytest
 
-from parplan.contained import Channel
 from parplan.contracts import Answer, Progress, SolveOptions, Termination
 from parplan.model.terms import Before, Interval, NoOverlap, record
 from parplan.plugins.solvers import cp_sat
 from parplan.plugins.solvers.cp_sat import CpSat
+from parplan.system.contained import Channel
 
 
 def _jobs(sizes: list[list[int]], seed: int = 0) -> Any:
@@ -167,7 +167,7 @@ def test_a_dead_or_hanging_solver_leaves_its_incumbent(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("parplan.contained.GRACE_S", 0.3)
+    monkeypatch.setattr("parplan.system.contained.GRACE_S", 0.3)
     monkeypatch.setattr(cp_sat, "solve_here", _dying(way))
     answer = CpSat().solve(_large(), SolveOptions(time_limit_s=1.0, workers=1))
     assert answer.termination is termination

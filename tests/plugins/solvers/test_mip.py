@@ -10,13 +10,13 @@ import pyomo.environ as pyo
 import pytest
 from pyomo.common.fileutils import Executable
 
-from parplan import contained
 from parplan.contracts import Availability, Capability, SolveOptions, Termination
 from parplan.model.blocks import RuleBlock
 from parplan.model.terms import Interval, instant, lasting
 from parplan.plugins.solvers import cp_sat, mip
 from parplan.plugins.solvers.interfaces import Legacy, SizeLimit
 from parplan.plugins.solvers.mip import Cbc, Cplex, Glpk, Gurobi, Highs, MipSolver, Scip, Xpress
+from parplan.system import contained
 
 SOLVERS = (Highs, Scip, Cbc, Glpk, Gurobi, Cplex, Xpress)
 

@@ -7,13 +7,13 @@ import pytest
 
 from parplan.checking import check_schedule
 from parplan.errors import InputError, LimitError
+from parplan.figures.usage import summary
 from parplan.graph import Mode
 from parplan.options import SearchOptions
 from parplan.plans import Plan
 from parplan.plugins.strategies.offload import Offload
 from parplan.problem import Problem
 from parplan.registry import Registry
-from parplan.reporting import summary
 from parplan.rules import make_rules
 from parplan.schedule import Schedule
 from parplan.search.orchestrator import search

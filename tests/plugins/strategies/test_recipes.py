@@ -12,8 +12,8 @@ import pytest
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
-from parplan.pipeline import Fused, Pass, PassKind, PipelineShape, passes_of
-from parplan.pipeline_figures import pipeline_figures
+from parplan.figures.pipeline import pipeline_figures
+from parplan.pipelines.pipeline import Fused, Pass, PassKind, PipelineShape, passes_of
 from parplan.plugins.strategies.chimera import Chimera
 from parplan.plugins.strategies.controllable_memory import VHalf, VMin
 from parplan.plugins.strategies.dualpipe import DualPipe, DualPipeV

@@ -15,7 +15,7 @@ from ortools.sat.python import cp_model
 from parplan.api import prepare
 from parplan.search.bounds import combinatorial_bounds
 from parplan.search.bounds.block_warm_up import AlikeBlocks, least_makespan
-from parplan.spec import parse_spec
+from parplan.spec.sections import parse_spec
 
 Times = Sequence[tuple[int, int, int]]
 """Ticks of the forward pass, the backward pass and the pass for the weights of each stage."""

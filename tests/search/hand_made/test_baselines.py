@@ -9,7 +9,7 @@ import pytest
 from parplan import clock
 from parplan.contracts import Strategy
 from parplan.errors import InputError
-from parplan.pipeline import PipelineShape, one_way
+from parplan.pipelines.pipeline import PipelineShape, one_way
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.search.hand_made.baselines import Baseline, baseline_row, baselines, recipes_of

@@ -9,8 +9,8 @@ import pytest
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
+from parplan.figures.pipeline import pipeline_figures
 from parplan.graph import ParameterGroup
-from parplan.pipeline_figures import pipeline_figures
 from parplan.plugins.strategies.dualpipe import DualPipe
 from parplan.plugins.strategies.hanayo import Hanayo
 from parplan.plugins.strategies.one_forward_one_backward import GPipe, OneForwardOneBackward

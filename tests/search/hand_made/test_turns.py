@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parplan.checking import check_schedule
-from parplan.pipeline import Order, Pass, PassKind, mirrored
+from parplan.pipelines.pipeline import Order, Pass, PassKind, mirrored
 from parplan.plugins.manager import load_registry
 from parplan.plugins.strategies.dualpipe import DualPipe
 from parplan.rules import make_rules

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parplan.pipeline import PassKind
+from parplan.pipelines.pipeline import PassKind
 from parplan.plugins.manager import load_registry
 from parplan.problem import Rule
 from parplan.rules import make_rules

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from parplan.contracts import Strategy
-from parplan.pipeline import StageTimes, equal_times
+from parplan.pipelines.pipeline import StageTimes, equal_times
 from parplan.rules import overrides
 from parplan.search.hand_made.recipes import FittedRecipe, Stages, balanced, uniform
 from parplan.search.hand_made.stages.figures import BlockFigures

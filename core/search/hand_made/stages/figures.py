@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parplan.pipeline import PassKind
+from parplan.pipelines.pipeline import PassKind
 from parplan.problem import STEP, Problem
 from parplan.search.placing.placement import Placer
 from parplan.search.scheduling.priorities import CLASSES

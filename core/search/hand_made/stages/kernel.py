@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from parplan.compiling import compiled, kernel_part
 from parplan.search.scheduling.tables import Real, Whole
+from parplan.system.compiling import compiled, kernel_part
 
 PENALTY = 20.0
 """How many times itself a makespan grows for each device's memory that is missing."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parplan.pipeline import Fused, Order, PipelineShape
+from parplan.pipelines.pipeline import Fused, Order, PipelineShape
 from parplan.problem import Problem
 from parplan.search.hand_made.stages.figures import BACKWARD, FORWARD, KINDS, WEIGHT
 from parplan.search.hand_made.stages.kernel import timing_order

@@ -1,0 +1,1 @@
+"""Runs as they were: recordings, the costs measured in them, and where they left their plan."""

@@ -1,0 +1,1 @@
+"""Pipelines as people write them, and tools to construct their orders."""

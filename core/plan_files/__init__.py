@@ -1,0 +1,1 @@
+"""Plans, problems and graphs as files."""

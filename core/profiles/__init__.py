@@ -1,1 +1,0 @@
-"""What other tools measured, as recordings."""
