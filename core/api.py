@@ -308,7 +308,7 @@ def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = No
     rules.
     """
     from parplan.figures.plan import figures_of
-    from parplan.files.whole import write_text
+    from parplan.files.atomic import write_text
     from parplan.report.page import report_html
 
     known = load_registry() if registry is None else registry
@@ -331,7 +331,7 @@ def write_comparison(
 ) -> Path:
     """Draw all schedules of a comparison in one HTML file that needs nothing else."""
     from parplan.figures.comparison import comparison_figures
-    from parplan.files.whole import write_text
+    from parplan.files.atomic import write_text
     from parplan.report.comparison_page import comparison_html
 
     figures = comparison_figures(comparison, unit_of(comparison.plan, registry))
@@ -341,7 +341,7 @@ def write_comparison(
 
 def write_trace(plan: Plan, path: str | Path) -> Path:
     """Write a plan as a trace for Perfetto or chrome://tracing, and return its path."""
-    from parplan.files.whole import write_text
+    from parplan.files.atomic import write_text
     from parplan.report.trace import trace_json
 
     write_text(Path(path), trace_json(plan))
@@ -351,7 +351,7 @@ def write_trace(plan: Plan, path: str | Path) -> Path:
 def write_svg(plan: Plan, path: str | Path) -> Path:
     """Write a plan's Gantt chart as SVG, for papers, and return its path."""
     from parplan.figures.plan import figures_of
-    from parplan.files.whole import write_text
+    from parplan.files.atomic import write_text
     from parplan.report.gantt import gantt_svg
     from parplan.report.svg import standalone
 
@@ -459,7 +459,7 @@ def export_plan(
         If the plan breaks its rules, or the other tool cannot express it.
     """
     from parplan.figures.plan import require_whole
-    from parplan.files.whole import make_folder
+    from parplan.files.atomic import make_folder
     from parplan.plan_files.plan_file import load_plan
 
     known = load_registry(plugins) if registry is None else registry

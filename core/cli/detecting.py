@@ -72,7 +72,7 @@ def detect_command(
     from parplan.cluster_detection.hosts import parse_hosts
     from parplan.cluster_detection.section import Findings, cluster_section
     from parplan.cluster_detection.topology import parse_topology
-    from parplan.files.whole import write_text
+    from parplan.files.atomic import write_text
 
     table, names = _content(topology), _content(gpus)
     if topology is None and gpus is None and hosts is None and bandwidths is None:
@@ -116,7 +116,7 @@ def _content(path: Path | None) -> _Source | None:
     """Return what a file holds; None without a file."""
     if path is None:
         return None
-    from parplan.files.whole import read_bytes
+    from parplan.files.atomic import read_bytes
 
     return _Source(str(path), read_bytes(path, _TEXT_LIMIT).decode("utf-8", errors="replace"))
 

@@ -53,7 +53,7 @@ def diff_command(
     check_folder(html)
     found = find_differences(load_plan(plan), load_recording(recording), warm_up, tolerance)
     if html is not None:
-        from parplan.files.whole import write_text
+        from parplan.files.atomic import write_text
         from parplan.report.difference_page import difference_html
 
         write_text(html, difference_html(found))

@@ -124,7 +124,7 @@ def schema_command() -> None:
 @click.argument("file", type=click.Path(path_type=Path), default=Path("spec.yaml"))
 def init_command(file: Path) -> None:
     """Write a first spec into FILE (spec.yaml)."""
-    from parplan.files.whole import write_text
+    from parplan.files.atomic import write_text
     from parplan.spec.schema import example_spec
 
     if file.exists():

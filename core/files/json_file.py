@@ -14,7 +14,7 @@ from attrs import frozen
 
 from parplan import __version__
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes, write_bytes
+from parplan.files.atomic import read_bytes, write_bytes
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from typing import Any
 from attrs import frozen
 
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes
+from parplan.files.atomic import read_bytes
 from parplan.stages.program import Action, ActionKind
 
 MAXIMUM_BYTES = 2**32

@@ -12,7 +12,7 @@ import yaml
 from attrs import evolve, field, frozen
 
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes
+from parplan.files.atomic import read_bytes
 
 SIZE_LIMIT = 2**20
 """A spec is at most 1 MiB; a large graph belongs into a model file."""

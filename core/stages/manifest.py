@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes
+from parplan.files.atomic import read_bytes
 from parplan.spec.structuring import structure
 from parplan.stages.program import (
     Action,

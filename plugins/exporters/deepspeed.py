@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files.whole import write_text
+from parplan.files.atomic import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import PartKind, parts_of
 from parplan.plugins.exporters.own_order import own_figures, own_notes, own_program

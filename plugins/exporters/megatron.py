@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files.whole import write_text
+from parplan.files.atomic import write_text
 from parplan.graph import Kind
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import Part, PartKind, Parts, part_of, parts_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from parplan.files.whole import write_text
+from parplan.files.atomic import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import PartKind, Parts, part_of, parts_of
 from parplan.plugins.exporters.placements import (

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files.whole import write_text
+from parplan.files.atomic import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.torch_checks import Wiring, check_comms, check_compute
 from parplan.plugins.exporters.torch_manifest import manifest

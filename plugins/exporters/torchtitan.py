@@ -18,7 +18,7 @@ from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
-from parplan.files.whole import write_text
+from parplan.files.atomic import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.decoder_parts import PartKind
 from parplan.plugins.exporters.placements import Placement

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from parplan.contracts import Importer
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes
+from parplan.files.atomic import read_bytes
 from parplan.graph import Graph, Kind, Mode, Operator, ParameterGroup, Tensor
 from parplan.spec.document import SIZE_LIMIT, read_document
 from parplan.spec.structuring import keys_of, structure

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes, write_bytes
+from parplan.files.atomic import read_bytes, write_bytes
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz"])

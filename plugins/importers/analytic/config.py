@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes
+from parplan.files.atomic import read_bytes
 
 MAXIMUM_BYTES = 2**20
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes
+from parplan.files.atomic import read_bytes
 from parplan.spec.structuring import did_you_mean
 from parplan.system.extras import required
 

@@ -16,7 +16,7 @@ import networkx as nx
 from attrs import evolve, frozen
 
 from parplan.errors import InputError
-from parplan.files.whole import read_bytes
+from parplan.files.atomic import read_bytes
 
 MAXIMUM_BYTES = 2**28
 
