@@ -10,13 +10,13 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.test_cli import SPEC
 
 from parplan.cli import main
 from parplan.cli.interrupts import two_step_interrupt
 from parplan.errors import LimitError
 from parplan.plan_files.plan_file import load_plan
 from parplan.search import orchestrator
+from tests.cli.test_cli import SPEC
 from tests.plan_samples import pipeline_plan
 
 
