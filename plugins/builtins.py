@@ -48,12 +48,13 @@ IMPORTERS = (
     "parplan.plugins.importers.traced.transformers_importer:Transformers",
 )
 EXPORTERS: tuple[str, ...] = (
-    "parplan.plugins.exporters.automodel:Automodel",
-    "parplan.plugins.exporters.chakra:Chakra",
-    "parplan.plugins.exporters.deepspeed:DeepSpeed",
-    "parplan.plugins.exporters.megatron:Megatron",
-    "parplan.plugins.exporters.torch_csv:TorchCsv",
-    "parplan.plugins.exporters.torchtitan:TorchTitan",
+    "parplan.plugins.exporters.trainers.automodel:Automodel",
+    "parplan.plugins.exporters.chakra.exporter:Chakra",
+    "parplan.plugins.exporters.trainers.deepspeed:DeepSpeed",
+    "parplan.plugins.exporters.trainers.megatron:Megatron",
+    "parplan.plugins.exporters.torch_csv.exporter:TorchCsv",
+    "parplan.plugins.exporters.trace:Trace",
+    "parplan.plugins.exporters.trainers.torchtitan:TorchTitan",
 )
 RUNTIMES = ("parplan.plugins.runtimes.torch_processes:TorchProcesses",)
 STRATEGIES: tuple[str, ...] = (

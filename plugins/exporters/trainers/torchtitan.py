@@ -20,9 +20,10 @@ from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
-from parplan.plugins.exporters.decoder_parts import PartKind
-from parplan.plugins.exporters.placements import Placement
-from parplan.plugins.exporters.torch_chain import (
+from parplan.plugins.exporters.torch_csv.exporter import COMPUTE_FILE
+from parplan.plugins.exporters.trainers.decoder_parts import PartKind
+from parplan.plugins.exporters.trainers.placements import Placement
+from parplan.plugins.exporters.trainers.torch_chain import (
     TorchChain,
     TorchChainOptions,
     chain_figures,
@@ -31,7 +32,6 @@ from parplan.plugins.exporters.torch_chain import (
     torch_chain,
     write_schedule,
 )
-from parplan.plugins.exporters.torch_csv import COMPUTE_FILE
 from parplan.spec.structuring import structure
 
 SETTINGS_FILE = "torchtitan_pipeline.py"

@@ -16,8 +16,8 @@ from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
 from parplan.files.atomic import write_bytes
 from parplan.plans import Plan
-from parplan.plugins.exporters.chakra_nodes import plan_nodes
-from parplan.plugins.exporters.chakra_wire import check_traces, read_trace, trace_bytes
+from parplan.plugins.exporters.chakra.nodes import plan_nodes
+from parplan.plugins.exporters.chakra.wire import check_traces, read_trace, trace_bytes
 from parplan.spec.structuring import structure
 
 

@@ -19,8 +19,8 @@ from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
-from parplan.plugins.exporters.decoder_parts import PartKind, parts_of
-from parplan.plugins.exporters.own_order import own_figures, own_notes, own_program
+from parplan.plugins.exporters.trainers.decoder_parts import PartKind, parts_of
+from parplan.plugins.exporters.trainers.own_order import own_figures, own_notes, own_program
 from parplan.spec.structuring import structure
 
 MODULE_FILE = "deepspeed_pipeline.py"

@@ -15,9 +15,9 @@ from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
-from parplan.plugins.exporters.torch_checks import Wiring, check_comms, check_compute
-from parplan.plugins.exporters.torch_manifest import manifest
-from parplan.plugins.exporters.torch_rows import Receive, comms_rows, compute_rows
+from parplan.plugins.exporters.torch_csv.checks import Wiring, check_comms, check_compute
+from parplan.plugins.exporters.torch_csv.manifest import manifest
+from parplan.plugins.exporters.torch_csv.rows import Receive, comms_rows, compute_rows
 from parplan.spec.structuring import structure
 from parplan.stages.adapting import forwards, in_turn, renumbered, with_whole_backward
 from parplan.stages.building import DEFAULT_SLACK, stage_program

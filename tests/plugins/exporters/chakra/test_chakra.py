@@ -9,9 +9,9 @@ import pytest
 
 from parplan.errors import InputError
 from parplan.plans import Plan
-from parplan.plugins.exporters.chakra import Chakra
-from parplan.plugins.exporters.chakra_nodes import NodeType, Trace, plan_nodes
-from parplan.plugins.exporters.chakra_wire import check_traces, read_trace, trace_bytes
+from parplan.plugins.exporters.chakra.exporter import Chakra
+from parplan.plugins.exporters.chakra.nodes import NodeType, Trace, plan_nodes
+from parplan.plugins.exporters.chakra.wire import check_traces, read_trace, trace_bytes
 from parplan.registry import Registry
 from tests.plan_samples import HOSTILE, pipeline_plan
 from tests.stages.samples import DIAMOND, dispatched, layered, layered_problem

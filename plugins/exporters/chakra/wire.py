@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from parplan.errors import InputError
 from parplan.files.protobuf_wire import bytes_field, delimited, fields, messages, number_field
-from parplan.plugins.exporters.chakra_nodes import Message, Node, NodeType, Trace
+from parplan.plugins.exporters.chakra.nodes import Message, Node, NodeType, Trace
 from parplan.text import plain
 
 VERSION = "0.0.4"

@@ -12,9 +12,9 @@ import pytest
 
 from parplan.errors import InputError
 from parplan.plans import Plan
-from parplan.plugins.exporters.torchtitan import SETTINGS_FILE, TorchTitan, read_settings
+from parplan.plugins.exporters.trainers.torchtitan import SETTINGS_FILE, TorchTitan, read_settings
 from tests.plan_samples import HOSTILE
-from tests.plugins.exporters.decoders import LOOP, NAMES, V, decoder_plan
+from tests.plugins.exporters.trainers.decoders import LOOP, NAMES, V, decoder_plan
 
 
 def exported(plan: Plan, folder: Path, **options: Any) -> dict[str, Any]:

@@ -10,20 +10,20 @@ from attrs import field, frozen
 
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
-from parplan.plugins.exporters.decoder_parts import PartKind, Parts, part_of, parts_of
-from parplan.plugins.exporters.placements import (
-    Placement,
-    in_chain_order,
-    placement_of,
-    turned,
-)
-from parplan.plugins.exporters.torch_checks import Wiring, check_compute
-from parplan.plugins.exporters.torch_csv import (
+from parplan.plugins.exporters.torch_csv.checks import Wiring, check_compute
+from parplan.plugins.exporters.torch_csv.exporter import (
     COMPUTE_FILE,
     Order,
     TorchCsvOptions,
     schedule_texts,
     torch_program,
+)
+from parplan.plugins.exporters.trainers.decoder_parts import PartKind, Parts, part_of, parts_of
+from parplan.plugins.exporters.trainers.placements import (
+    Placement,
+    in_chain_order,
+    placement_of,
+    turned,
 )
 from parplan.stages.building import DEFAULT_SLACK
 from parplan.stages.program import StageProgram

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 
 from parplan.errors import InputError
 from parplan.plans import Plan
-from parplan.plugins.exporters.torch_checks import (
+from parplan.plugins.exporters.torch_csv.checks import (
     Wiring,
     blocking_order,
     check_comms,
     check_compute,
     parse,
 )
-from parplan.plugins.exporters.torch_csv import (
+from parplan.plugins.exporters.torch_csv.exporter import (
     COMMS_FILE,
     COMPUTE_FILE,
     MANIFEST_FILE,

@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from parplan.errors import InputError
 from parplan.pipelines.pipeline import PassKind, passes_of
 from parplan.plans import Plan
-from parplan.plugins.exporters.megatron import ARGUMENTS_FILE, Megatron, read_arguments
-from parplan.plugins.exporters.megatron_layout import check_layout, layout_text, parse_layout
-from parplan.plugins.exporters.own_order import one_rank, own_program
+from parplan.plugins.exporters.trainers.megatron import ARGUMENTS_FILE, Megatron, read_arguments
+from parplan.plugins.exporters.trainers.megatron_layout import (
+    check_layout,
+    layout_text,
+    parse_layout,
+)
+from parplan.plugins.exporters.trainers.own_order import one_rank, own_program
 from parplan.registry import Registry
 from parplan.search.hand_made.baselines import recipes_of
-from tests.plugins.exporters.decoders import LOOP, NAMES, V, decoder_plan
+from tests.plugins.exporters.trainers.decoders import LOOP, NAMES, V, decoder_plan
 
 
 def test_layouts_are_read_as_published() -> None:

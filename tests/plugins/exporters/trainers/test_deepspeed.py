@@ -12,8 +12,8 @@ import pytest
 
 from parplan.errors import InputError
 from parplan.plans import Plan
-from parplan.plugins.exporters.deepspeed import MODULE_FILE, DeepSpeed
-from tests.plugins.exporters.decoders import LOOP, decoder_plan
+from parplan.plugins.exporters.trainers.deepspeed import MODULE_FILE, DeepSpeed
+from tests.plugins.exporters.trainers.decoders import LOOP, decoder_plan
 
 
 class PipelineOnPaper:

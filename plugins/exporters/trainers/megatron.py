@@ -15,9 +15,19 @@ from parplan.errors import InputError
 from parplan.files.atomic import write_text
 from parplan.graph import Kind
 from parplan.plans import Plan
-from parplan.plugins.exporters.decoder_parts import Part, PartKind, Parts, part_of, parts_of
-from parplan.plugins.exporters.megatron_layout import check_layout, layout_text, parse_layout
-from parplan.plugins.exporters.own_order import own_figures, own_notes, own_program
+from parplan.plugins.exporters.trainers.decoder_parts import (
+    Part,
+    PartKind,
+    Parts,
+    part_of,
+    parts_of,
+)
+from parplan.plugins.exporters.trainers.megatron_layout import (
+    check_layout,
+    layout_text,
+    parse_layout,
+)
+from parplan.plugins.exporters.trainers.own_order import own_figures, own_notes, own_program
 from parplan.recomputing import RECOMPUTE, can_recompute, is_variant
 from parplan.spec.structuring import structure
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from parplan.errors import InputError
-from parplan.plugins.exporters.automodel import RECIPE_FILE, Automodel
-from tests.plugins.exporters.decoders import STRAIGHT, V, decoder_plan
+from parplan.plugins.exporters.trainers.automodel import RECIPE_FILE, Automodel
+from tests.plugins.exporters.trainers.decoders import STRAIGHT, V, decoder_plan
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import attrs
 
 from parplan.errors import InputError
 from parplan.plans import Plan
-from parplan.plugins.exporters.placements import (
+from parplan.plugins.exporters.trainers.placements import (
     Placement,
     in_chain_order,
     placement_of,

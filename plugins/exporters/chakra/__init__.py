@@ -1,0 +1,1 @@
+"""Chakra execution traces of a plan, as ASTRA-sim replays them."""

@@ -1,0 +1,1 @@
+"""Pipelines for trainers of decoder-only models, which move whole layers of a chain."""
