@@ -105,7 +105,7 @@ class Megatron(Exporter):
             "--global-batch-size": str(chosen.micro_batch * program.microbatches * chosen.data),
             **_recompute_flags(plan, chosen),
         }
-        if chosen.group:
+        if chosen.group and len(program.stages) > ranks:
             flags["--microbatch-group-size-per-virtual-pipeline-stage"] = str(chosen.group)
         path = directory / ARGUMENTS_FILE
         write_text(path, arguments_text(flags))

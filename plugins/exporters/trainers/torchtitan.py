@@ -1,9 +1,10 @@
 """A pipeline for TorchTitan: its parallelism settings and the schedule file that they name.
 
-Read in TorchTitan b5bcd76 (2026-08-21), ``torchtitan/config/configs.py`` and
+Read in TorchTitan b5bcd76 (2026-08-21) and 0.3.0, ``torchtitan/config/configs.py`` and
 ``torchtitan/distributed/pipeline_parallel.py``: stages go to ranks by the name of the schedule, in
 a V for ``ZBVZeroBubble`` and ``DualPipeV`` and in a loop for all others; with a schedule file the
-order of the actions comes from the file alone.
+order of the actions comes from the file alone. The first counts microbatches
+(``num_pp_microbatches``), the second the samples in one and in a batch.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from parplan.plugins.exporters.trainers.torch_chain import (
     write_schedule,
 )
 from parplan.spec.structuring import structure
+from parplan.stages.program import StageProgram
 
 SETTINGS_FILE = "torchtitan_pipeline.py"
 
@@ -53,9 +55,16 @@ class TorchTitanOptions(TorchChainOptions):
         As for any chain.
     head
         TorchTitan's name of the last linear layer: ``lm_head``, or ``output`` in older versions.
+    micro_batch
+        Samples in a microbatch.
     """
 
     head: str = "lm_head"
+    micro_batch: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if self.micro_batch < 1:
+            raise InputError(f"is {self.micro_batch}; at least 1", key="micro_batch")
 
 
 class TorchTitan(Exporter):
@@ -71,7 +80,7 @@ class TorchTitan(Exporter):
         settings = titan_settings(chain, chosen.head)
         schedule = write_schedule(chain.program, directory)
         path = directory / SETTINGS_FILE
-        write_text(path, settings_text(chain.program.name, settings))
+        write_text(path, settings_text(chain.program, settings, chosen.micro_batch))
         check_settings(path.read_text(encoding="utf-8"), chain, chosen.head)
         notes = (
             *chain_notes(chain.program),
@@ -105,29 +114,38 @@ def titan_settings(chain: TorchChain, head: str) -> dict[str, Any]:
     return {
         "pipeline_parallel_degree": len(chain.program.ranks),
         "pipeline_parallel_schedule": SCHEDULE_NAMES[chain.placement],
-        "num_pp_microbatches": chain.program.microbatches,
         "module_fqns_per_model_part": modules,
     }
 
 
-def settings_text(name: str, settings: Mapping[str, Any]) -> str:
+def settings_text(program: StageProgram, settings: Mapping[str, Any], micro_batch: int) -> str:
     """Return a Python module that puts the settings into a TorchTitan config."""
     shown = pprint.pformat(dict(settings), sort_dicts=False, width=96)
     return f'''"""The pipeline of a plan for TorchTitan, written by parplan."""
 
 from pathlib import Path
 
-PLAN = {name!a}
+PLAN = {program.name!a}
 SCHEDULE_FILE = {COMPUTE_FILE!r}
+MICROBATCHES = {program.microbatches}
+MICROBATCH_SIZE = {micro_batch}
 PARALLELISM = {shown}
 
 
 def with_pipeline(config):
     """Set the pipeline of the plan in a Trainer.Config, and return it."""
-    for key, value in PARALLELISM.items():
+    schedule = str(Path(__file__).with_name(SCHEDULE_FILE))
+    settings = {{**PARALLELISM, "pipeline_parallel_schedule_csv": schedule}}
+    if hasattr(config.parallelism, "num_pp_microbatches"):
+        settings["num_pp_microbatches"] = MICROBATCHES
+    else:
+        settings["pipeline_parallel_microbatch_size"] = MICROBATCH_SIZE
+        config.training.local_batch_size = MICROBATCHES * MICROBATCH_SIZE
+        config.training.disable_cuda_graphs = True  # they exclude pipelines
+    for key, value in settings.items():
+        if not hasattr(config.parallelism, key):
+            raise AttributeError(f"this version of TorchTitan has no parallelism.{{key}}")
         setattr(config.parallelism, key, value)
-    schedule = Path(__file__).with_name(SCHEDULE_FILE)
-    config.parallelism.pipeline_parallel_schedule_csv = str(schedule)
     return config
 '''
 

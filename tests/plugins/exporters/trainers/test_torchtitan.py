@@ -27,18 +27,37 @@ def test_settings_hold_the_stages_and_the_schedule_beside_them(tmp_path: Path) -
     assert settings == {
         "pipeline_parallel_degree": 2,
         "pipeline_parallel_schedule": "PipelineScheduleMulti",
-        "num_pp_microbatches": 4,
         "module_fqns_per_model_part": [
             ["tok_embeddings", "layers.0", "layers.1", "layers.2"],
             ["layers.3", "layers.4", "layers.5", "norm", "lm_head"],
         ],
     }
-    # The module does what it says, in a config as TorchTitan has it.
-    config = SimpleNamespace(parallelism=SimpleNamespace())
-    assert runpy.run_path(str(tmp_path / SETTINGS_FILE))["with_pipeline"](config) is config
-    found = vars(config.parallelism)
+
+
+def parallelism(**fields: Any) -> SimpleNamespace:
+    names = ("degree", "schedule", "schedule_csv")
+    known = dict.fromkeys(f"pipeline_parallel_{name}" for name in names)
+    return SimpleNamespace(**known, module_fqns_per_model_part=None, **fields)
+
+
+def test_settings_go_into_the_configs_of_both_versions(tmp_path: Path) -> None:
+    settings = exported(decoder_plan(), tmp_path, micro_batch=3)
+    with_pipeline = runpy.run_path(str(tmp_path / SETTINGS_FILE))["with_pipeline"]
+    counting = SimpleNamespace(parallelism=parallelism(num_pp_microbatches=None))
+    assert with_pipeline(counting) is counting
+    found = vars(counting.parallelism)
     assert Path(found.pop("pipeline_parallel_schedule_csv")).read_text().count("\n") == 2
-    assert found == settings
+    assert found == {**settings, "num_pp_microbatches": 4}
+    sized = SimpleNamespace(
+        parallelism=parallelism(pipeline_parallel_microbatch_size=1),
+        training=SimpleNamespace(local_batch_size=8),
+    )
+    with_pipeline(sized)
+    assert sized.parallelism.pipeline_parallel_microbatch_size == 3
+    assert vars(sized.training) == {"local_batch_size": 12, "disable_cuda_graphs": True}
+    del sized.parallelism.module_fqns_per_model_part
+    with pytest.raises(AttributeError, match=r"no parallelism\.module_fqns"):
+        with_pipeline(sized)
 
 
 @pytest.mark.parametrize(
