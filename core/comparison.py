@@ -72,6 +72,13 @@ class Comparison:
         plans = (entry.plan for entry in self.entries)
         return any(plan is not None and plan.provenance.get("interrupted") for plan in plans)
 
+    def searched(self, problem: Problem) -> Plan | None:
+        """Return the plan that was searched for a problem of the comparison; None without any."""
+        for entry in self.entries:
+            if not entry.split and entry.plan is not None and entry.plan.problem == problem:
+                return entry.plan
+        return None
+
     def best_hand_made(self, problem: Problem) -> Entry | None:
         """Return the hand-made schedule that is best by the first objective; None without any."""
         for entry in self.entries:

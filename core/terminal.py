@@ -152,8 +152,9 @@ def shown(table: Table) -> RenderableType:
     for index, column in enumerate(table.columns):
         side: Literal["left", "right"] = "right" if table.kind(index) == "figure" else "left"
         grid.add_column(column, justify=side, overflow="fold")
-    for row in table.rows:
-        grid.add_row(*(Text(plain(cell)) for cell in row))
+    for index, row in enumerate(table.rows):
+        style = "bold" if index in table.marked else ""
+        grid.add_row(*(Text(plain(cell)) for cell in row), style=style)
     return grid
 
 

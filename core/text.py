@@ -44,6 +44,16 @@ def bytes_text(count: float) -> str:
     return f"{value:.0f} B" if unit == "B" else f"{value:.2f} {unit}"
 
 
+def counted(count: int, what: str) -> str:
+    """Return how many there are of something.
+
+    >>> counted(1, "task"), counted(1200, "microbatch")
+    ('1 task', '1,200 microbatches')
+    """
+    many = "" if count == 1 else "es" if what.endswith("ch") else "s"
+    return f"{count:,} {what}{many}"
+
+
 def percent_text(share: float | None) -> str:
     """Return a share as a percentage; ``-`` where there is none.
 

@@ -8,15 +8,22 @@ from typing import Any
 from attrs import frozen
 
 from parplan.comparison import Comparison, Entry
+from parplan.figures.gain import gain
 from parplan.figures.pipeline import period_s
-from parplan.figures.plan import PlanFigures, Table, json_figures, require_whole
+from parplan.figures.plan import (
+    PlanFigures,
+    Table,
+    json_figures,
+    require_whole,
+    rows_without_schedule,
+)
 from parplan.figures.usage import Summary, computing_devices, longest_stage_span_ticks, summary
 from parplan.plans import Plan
 from parplan.problem import Problem
 from parplan.text import bytes_text, percent_text, seconds_text, value_text
 
-COLUMNS = ("schedule", "split", "value", "per microbatch", "bubble", "span bubble",
-           "fullest device", "peak memory", "of usable", "parameters", "gap", "note")  # fmt: skip
+COLUMNS = ("schedule", "split", "value", "gain", "per microbatch", "bubble", "span bubble",
+           "peak memory", "of usable", "parameters", "gap", "note")  # fmt: skip
 
 
 @frozen
@@ -112,35 +119,54 @@ def _fill(problem: Problem, uses: Summary, device: int) -> tuple[float, int]:
 
 
 def comparison_table(figures: ComparisonFigures) -> Table:
-    """Return a row per schedule; what has none says why in its note."""
+    """Return a row per schedule, the plans first and marked, then the others, better ones first.
+
+    Those without a schedule follow, in one row for each reason.
+    """
     title = "Schedules under the same costs and rules"
-    rows = [_cells(entry, found, figures.unit) for entry, found in figures.rows()]
-    return Table(title, COLUMNS, rows, 2, notes=1)
+    made = [(e, f) for e, f in figures.rows() if e.plan is not None and f is not None]
+    failed = [(e.name, e.split, e.note) for e in figures.comparison.entries if e.plan is None]
+    rows = [_cells(figures.comparison, entry, found, figures.unit) for entry, found in made]
+    marked = frozenset(i for i, (entry, _) in enumerate(made) if not entry.split)
+    without = rows_without_schedule(failed, len(COLUMNS) - 3)
+    return Table(title, COLUMNS, (*rows, *without), 2, 1, marked)
 
 
-def _cells(entry: Entry, found: EntryFigures | None, unit: str) -> tuple[str, ...]:
-    if entry.plan is None or found is None:
-        return (entry.name, entry.split or "-", *("-",) * 9, entry.note)
+def _cells(comparison: Comparison, entry: Entry, found: EntryFigures, unit: str) -> tuple[str, ...]:
+    assert entry.plan is not None  # it has figures
     device = found.uses.devices[found.fullest]
-    copies = f" ({found.parameter_copies:.2g}x)" if found.parameter_bytes else ""
     return (
         entry.name,
         entry.split or "searched",
         value_text(entry.plan.value, unit),
+        percent_text(_gain_over(comparison, entry)),
         seconds_text(found.period_s),
         percent_text(found.uses.bubble),
         percent_text(found.span_bubble),
-        device.name,
-        bytes_text(device.peak_bytes),
+        f"{bytes_text(device.peak_bytes)} on {device.name}",
         "no limit" if found.fullest_share is None else percent_text(found.fullest_share),
-        bytes_text(found.parameter_bytes) + copies,
+        f"{found.parameter_copies:.2g}x" if found.parameter_bytes else "-",
         percent_text(entry.plan.gap),
         entry.note,
     )
 
 
+def _gain_over(comparison: Comparison, entry: Entry) -> float | None:
+    """Return the gain over a hand-made schedule of the plan of its problem; None without one."""
+    if entry.plan is None or not entry.split:
+        return None
+    ours = comparison.searched(entry.plan.problem)
+    return None if ours is None else _saved(ours.value, entry.plan.value)
+
+
+def _saved(ours: float, theirs: float) -> float | None:
+    """Return a gain in either sense: no plan is worse than the schedules that it began with."""
+    saved = gain(ours, theirs)
+    return None if saved is None else abs(saved)
+
+
 def verdict(figures: ComparisonFigures) -> str:
-    """Return a sentence per plan on how it stands beside the best hand-made schedule."""
+    """Return a sentence per plan on its gain over the best hand-made schedule."""
     searched = [e for e in figures.comparison.entries if e.plan is not None and not e.split]
     return " ".join(_verdict(figures.comparison, e.name, e.plan) for e in searched if e.plan)
 
@@ -149,12 +175,11 @@ def _verdict(comparison: Comparison, name: str, plan: Plan) -> str:
     best = comparison.best_hand_made(plan.problem)
     if best is None or best.plan is None:
         return f"No hand-made schedule fits beside the {name}."
-    ours, theirs = plan.value, best.plan.value
-    part = abs(theirs - ours) / abs(theirs) if theirs else 0.0
     named = f"the best hand-made schedule, {best.name} on the {best.split} split"
-    if ours == theirs:
+    if plan.value == best.plan.value:
         return f"The {name} is as good as {named}."
-    return f"The {name} is {percent_text(part)} better than {named}."
+    part = percent_text(_saved(plan.value, best.plan.value))
+    return f"The {name} is {part} better than {named}."
 
 
 def json_comparison(figures: ComparisonFigures, plan: PlanFigures) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from parplan.checking.columns import Real, Whole
 from parplan.checking.tasks import broken_rows
 from parplan.errors import InputError
+from parplan.figures.gain import gain
 from parplan.figures.usage import Summary, bound_text, memory_profiles, summary
 from parplan.plans import Plan
 from parplan.text import bytes_text, percent_text, seconds_text, value_text
@@ -50,7 +51,7 @@ def _rows(rows: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
 class Table:
     """Text in rows and columns: the first ``left`` are names, the last ``notes`` remarks.
 
-    All others are figures.
+    All others are figures. Rows of ``marked`` stand out.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...] = field(converter=_rows)
     left: int = 1
     notes: int = 0
+    marked: frozenset[int] = frozenset()
 
     def kind(self, column: int) -> str:
         """Return what a column holds: ``"name"``, ``"figure"`` or ``"note"``."""
@@ -97,7 +99,12 @@ def json_figures(figures: PlanFigures) -> dict[str, Any]:
 
 
 def headline(figures: PlanFigures) -> list[tuple[str, str]]:
-    """Return (name, text) of what matters most: values, bound, gap, status, solver."""
+    """Return (name, text) of what matters most: figures, status, solver."""
+    return [*headline_figures(figures), ("found by", figures.plan.solver or "-")]
+
+
+def headline_figures(figures: PlanFigures) -> list[tuple[str, str]]:
+    """Return (name, text) of values, bound, gap, bubble and status, all short."""
     plan, unit = figures.plan, figures.unit
     first = next(iter(plan.objectives))
     rows = [
@@ -111,7 +118,7 @@ def headline(figures: PlanFigures) -> list[tuple[str, str]]:
         rows.append(("exposed communication", seconds_text(figures.uses.exposed_s)))
     if figures.uses.utilization:  # none without FLOP and peaks
         rows.append(("utilization", percent_text(figures.uses.utilization)))
-    return [*rows, ("status", plan.status), ("found by", plan.solver or "-")]
+    return [*rows, ("status", plan.status)]
 
 
 def proof_text(figures: PlanFigures) -> str:
@@ -169,37 +176,59 @@ def link_table(figures: PlanFigures) -> Table:
 def baseline_table(figures: PlanFigures) -> Table:
     """Return a row per hand-made schedule, the plan first; no row if there are none.
 
-    Those without a schedule stand in one row for each reason.
+    The gain is that of the plan over the schedule of the row.
     """
-    columns = ("schedule", "split", "makespan", "bubble", "peak memory", "gap", "note")
+    columns = ("schedule", "split", "makespan", "gain", "bubble", "peak memory", "gap", "note")
     title = "Hand-made schedules under the same costs and rules"
     plan, uses = figures.plan, figures.uses
     known: Sequence[Mapping[str, Any]] = plan.provenance.get("baselines") or ()
     if not known:
         return Table(title, columns, ())
     peak = max(device.peak_bytes for device in uses.devices)
-    ours = ("this plan", "", seconds_text(uses.makespan_s), percent_text(uses.bubble),
+    ours = ("this plan", "", seconds_text(uses.makespan_s), "", percent_text(uses.bubble),
             bytes_text(peak), percent_text(plan.gap), "")  # fmt: skip
-    made = [_baseline(row) for row in known if row.get("makespan_s") is not None]
-    return Table(title, columns, (ours, *made, *_without_schedule(known)), 2, notes=1)
+    made = sorted(
+        (row for row in known if row.get("makespan_s") is not None),
+        key=lambda row: float(row["makespan_s"]),
+    )
+    failed = (
+        (str(row.get("name", "")), str(row.get("split", "")), str(row.get("note", "")))
+        for row in known
+        if row.get("makespan_s") is None
+    )
+    rows = (
+        ours,
+        *(_baseline(row, uses.makespan_s) for row in made),
+        *rows_without_schedule(failed, len(columns) - 3),
+    )
+    return Table(title, columns, rows, 2, 1, frozenset({0}))
 
 
-def _without_schedule(known: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """Yield rows of hand-made schedules that were not made, those of one reason together."""
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for row in known:
-        if row.get("makespan_s") is None:
-            rows.setdefault(str(row.get("note", "")), []).append(row)
-    for note, alike in rows.items():
-        names = list(dict.fromkeys(str(row.get("name", "")) for row in alike))
+def rows_without_schedule(
+    failed: Iterable[tuple[str, str, str]], figures: int
+) -> Iterator[tuple[str, ...]]:
+    """Yield rows of schedules that there are none of, those of one reason together.
+
+    Parameters
+    ----------
+    failed
+        Name, split and reason of each.
+    figures
+        Columns of figures, all empty, between the split and the reason.
+    """
+    alike: dict[str, dict[str, list[str]]] = {}
+    for name, split, reason in failed:
+        alike.setdefault(reason, {}).setdefault(name, []).append(split)
+    for reason, names in alike.items():
+        nothing = ("-",) * figures
         if len(names) == 1:
-            yield from map(_baseline, alike)
+            ((name, splits),) = names.items()
+            yield (name, ", ".join(dict.fromkeys(filter(None, splits))), *nothing, reason)
         else:
-            named = f"{note}: {', '.join(names)}"
-            yield (f"{len(names)} others", "", "-", "-", "-", "-", named)
+            yield (f"{len(names)} others", "", *nothing, f"{reason}: {', '.join(names)}")
 
 
-def _baseline(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _baseline(row: Mapping[str, Any], makespan_s: float) -> tuple[str, ...]:
     def shown(key: str, text: Any) -> str:
         value = row.get(key)
         return "-" if value is None else text(value)
@@ -210,6 +239,7 @@ def _baseline(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row.get("name", "")),
         str(row.get("split", "")),
         shown("makespan_s", seconds_text),
+        percent_text(gain(makespan_s, float(row["makespan_s"]))),
         shown("bubble", percent_text),
         "-" if not isinstance(most, int | float) else bytes_text(most),
         shown("gap", percent_text),

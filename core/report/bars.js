@@ -41,7 +41,7 @@ const drawBars = (pen, lane, top, tall, axis, paint, text) => {
     const hit = next ? next[i] : i, on = hit < j;
     let taken = 0;
     for (const sum of sums.values()) taken += sum[j] - sum[i];
-    pen.globalAlpha = next && !on ? FAINT : Math.min(1, .35 + .65 * taken / (to - from));
+    pen.globalAlpha = next && !on ? FAINT : Math.min(1, .45 + .55 * taken / (to - from));
     const shown = next && on ? item[hit] : item[(i + j) >> 1];
     pen.fillStyle = paint.byKind && !(next && on) ? paint.ofKind(strongest(i, j)) : paint.colour(shown);
     pen.fillRect(x, top + gap, 1, high);
@@ -53,7 +53,7 @@ const drawBars = (pen, lane, top, tall, axis, paint, text) => {
     pen.fillStyle = paint.colour(item[i]);
     pen.fillRect(left, top + gap, wide, high);
     if (tall < 12 || wide < 10) return;
-    const words = source.text(item[i]);
+    const whole = source.text(item[i]), words = wide < 34 && whole.length > 4 ? source.short(item[i]) : whole;
     if (!words || wide < (words.length > 4 ? 34 : 5 + 7 * words.length)) return;
     pen.fillStyle = paint.ink(item[i]);
     pen.textAlign = "left";

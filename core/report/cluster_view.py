@@ -24,6 +24,9 @@ ROOMY = 60.0
 LABELLED = 16
 """Links up to which each says how much of the time it is held."""
 
+LITTLE = 0.0005
+"""Part of the time that would be read as 0.0%."""
+
 Centre = tuple[float, float]
 
 
@@ -122,7 +125,7 @@ def _links(figures: PlanFigures, centres: Mapping[str, Centre]) -> Iterator[str]
             stroke_opacity=1.0 if share > 0 else 0.25,
             stroke_width=1 + 6 * share,
         )
-        if share > 0 and len(links) <= LABELLED:
+        if share >= LITTLE and len(links) <= LABELLED:
             yield element(
                 "text",
                 text=percent_text(share),

@@ -8,6 +8,7 @@
     kind: item => data.kinds[data.passes[Math.floor(item / many)][0]],
     microbatch: item => item % many - 1,
     text: item => item % many ? `${item % many - 1}` : "",
+    short: item => source.text(item),
     look: has => {
       const wanted = has && data.names.map(has);
       matches = has && data.passes.map(([, first, last]) => wanted[first] || wanted[last]);

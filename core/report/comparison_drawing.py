@@ -16,6 +16,7 @@ from parplan.comparison import Entry
 from parplan.figures.comparison import ComparisonFigures, EntryFigures
 from parplan.figures.timeline import Row, device_rows, link_rows
 from parplan.palette import TRANSFER, colours_of
+from parplan.plans import Plan
 from parplan.report.packing import packed
 from parplan.schedule import Column, Schedule
 from parplan.text import percent_text, plain, value_text
@@ -51,10 +52,10 @@ class _Tables:
 def comparison_drawing(figures: ComparisonFigures) -> dict[str, Any]:
     """Return plain data for ``comparison.js``; times in ticks of each schedule's own problem."""
     rows = _drawn(figures)
-    plans = [entry.plan for entry, _ in rows if entry.plan is not None]
+    plans = [plan for plan, _, _ in rows]
     transfers = sum(len(plan.schedule.transfers) for plan in plans) <= MOST_TRANSFERS
     tables = _Tables()
-    entries = [_entry(e, f, figures.unit, tables, transfers=transfers) for e, f in rows]
+    entries = [_entry(*row, figures.unit, tables, transfers=transfers) for row in rows]
     return {
         "horizon_s": max(max(p.schedule.makespan, 1) * p.problem.tick_s for p in plans),
         "shortest_s": 4 * min(plan.problem.tick_s for plan in plans),
@@ -68,38 +69,33 @@ def comparison_drawing(figures: ComparisonFigures) -> dict[str, Any]:
     }
 
 
-def _drawn(figures: ComparisonFigures) -> list[tuple[Entry, EntryFigures | None]]:
-    """Return the better split of each schedule; the table has both."""
-    found: dict[str, tuple[Entry, EntryFigures | None]] = {}
+def _drawn(figures: ComparisonFigures) -> list[tuple[Plan, Entry, EntryFigures]]:
+    """Return the better split of each schedule; the table has both, and those that failed."""
+    found: dict[str, tuple[Plan, Entry, EntryFigures]] = {}
     for entry, used in figures.rows():
-        found.setdefault(entry.name, (entry, used))
+        if entry.plan is not None and used is not None:
+            found.setdefault(entry.name, (entry.plan, entry, used))
     return list(found.values())
 
 
 def _entry(
+    plan: Plan,
     entry: Entry,
-    found: EntryFigures | None,
+    found: EntryFigures,
     unit: str,
     tables: _Tables,
     *,
     transfers: bool,
 ) -> dict[str, Any]:
     split = f", {entry.split} split" if entry.split else ""
-    data: dict[str, Any] = {
-        "name": plain(entry.name),
-        "title": plain(f"{entry.name}{split}"),
-        "note": plain(entry.note),
-        "devices": [],
-        "links": [],
-    }
-    if entry.plan is None or found is None:
-        return data
-    told = [value_text(entry.plan.value, unit), f"bubble {percent_text(found.uses.bubble)}"]
+    told = [value_text(plan.value, unit), f"bubble {percent_text(found.uses.bubble)}"]
     if found.fullest_share is not None:
         told.append(f"memory {percent_text(found.fullest_share)}")
-    schedule = entry.plan.schedule
+    schedule = plan.schedule
     links = link_rows(schedule) if transfers else []
-    return data | {
+    return {
+        "name": plain(entry.name),
+        "title": plain(f"{entry.name}{split}"),
         "note": plain("; ".join([", ".join(told), *([entry.note] if entry.note else [])])),
         "tick_s": schedule.problem.tick_s,
         "devices": [_row(schedule, row, tables) for row in device_rows(schedule)],

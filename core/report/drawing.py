@@ -108,12 +108,12 @@ def _transfers(schedule: Schedule) -> dict[str, Any]:
 
 
 def _memory(figures: PlanFigures) -> list[dict[str, Any] | None]:
-    """Return the memory of each device over time; None where nothing is known to fill it."""
+    """Return the memory of each device over time; None where nothing fills it."""
     found: list[dict[str, Any] | None] = []
     devices = figures.plan.problem.cluster.devices
     for spec, (ticks, used) in zip(devices, figures.memory, strict=True):
         peak = int(used.max(initial=0))
-        if peak == 0 and spec.usable_bytes is None:
+        if peak == 0:
             found.append(None)
             continue
         levels = packed(used.astype(np.int64))

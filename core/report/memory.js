@@ -9,7 +9,7 @@ const memoryRow = (device, memory, tick_s) => {
   const part = limit ? `${(100 * peak / limit).toFixed(peak < limit ? 1 : 0)}%` : "";
   return {
     type: "memory", device, at, level, tops, limit, peak, full: limit == null || small ? peak : Math.max(limit, peak),
-    capped: limit != null && !small, name: `peak ${shortBytes(peak)}${part && `, ${part}`}`,
+    capped: limit != null && !small, name: `${shortBytes(peak)} peak${part && `, ${part}`}`,
     told: `peak ${bytes(peak)}${part && `, ${part} of ${bytes(limit)}`}`,
   };
 };

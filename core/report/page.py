@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from attrs import evolve
 
@@ -15,15 +14,16 @@ from parplan.figures.plan import (
     Table,
     baseline_table,
     device_table,
-    headline,
+    headline_figures,
     link_table,
     proof_text,
 )
+from parplan.figures.search import bounds_table, found_sentence, history_table
 from parplan.report.cluster_view import cluster_svg
 from parplan.report.document import TIMELINE, document
 from parplan.report.drawing import drawing_data
 from parplan.report.model_view import model_svg
-from parplan.text import plain
+from parplan.text import counted, plain
 
 
 def report_html(figures: PlanFigures, explanation: Explanation | None = None) -> str:
@@ -39,23 +39,31 @@ def report_html(figures: PlanFigures, explanation: Explanation | None = None) ->
     shares = () if explanation is None else (_bounding(explanation),)
     steps = () if explanation is None else (path_table(explanation),)
     tables = (device_table(figures), *shares)
-    more = (link_table(figures), baseline_table(figures), *steps)
+    more = (baseline_table(figures), link_table(figures), *steps)
+    search = (history_table(figures), bounds_table(figures))
     return document(
         "report.html.jinja",
         (*TIMELINE, "report.js"),
         drawing_data(figures, explanation),
         title=plain(figures.plan.problem.name),
         subtitle=_subtitle(figures),
-        figures=[(plain(name), plain(text)) for name, text in headline(figures)],
+        figures=[(plain(name), plain(text)) for name, text in headline_figures(figures)],
         proof=plain(proof_text(figures)),
         model=Markup(model_svg(figures)),
         cluster=Markup(cluster_svg(figures)),
         explained=explanation is not None,
-        summary="" if explanation is None else plain(summary_sentence(explanation.shares)),
+        summary="" if explanation is None else _summary(explanation),
         tables=[table for table in tables if table.rows],
         more=[table for table in more if table.rows],
-        provenance=plain(json.dumps(_plain_data(figures), indent=2, default=str)),
+        found=plain(found_sentence(figures)),
+        search=[table for table in search if table.rows],
+        provenance=_provenance(figures),
     )
+
+
+def _summary(explanation: Explanation) -> str:
+    told = plain(summary_sentence(explanation.shares))
+    return f"{told[:1].upper()}{told[1:]}."
 
 
 def _bounding(explanation: Explanation) -> Table:
@@ -66,16 +74,17 @@ def _bounding(explanation: Explanation) -> Table:
 def _subtitle(figures: PlanFigures) -> str:
     problem = figures.plan.problem
     counts = (
-        (len(problem.graph.operators), "operators"),
-        (problem.workload.microbatches, "microbatches"),
-        (problem.task_count, "tasks"),
-        (len(figures.plan.schedule.transfers), "transfers"),
-        (len(problem.cluster.devices), "devices"),
+        (len(problem.graph.operators), "operator"),
+        (problem.workload.microbatches, "microbatch"),
+        (problem.task_count, "task"),
+        (len(figures.plan.schedule.transfers), "transfer"),
+        (len(problem.cluster.devices), "device"),
     )
-    shown = ", ".join(f"{count:,} {what}" for count, what in counts)
+    shown = ", ".join(counted(count, what) for count, what in counts)
     return plain(f"{problem.graph.name} on {problem.cluster.name}: {shown}; parplan {__version__}")
 
 
-def _plain_data(figures: PlanFigures) -> dict[str, Any]:
-    # Baselines have a table of their own.
-    return {k: v for k, v in figures.plan.provenance.items() if k != "baselines"}
+def _provenance(figures: PlanFigures) -> str:
+    """Return all that is known of the search as JSON, less the baselines, which have a table."""
+    known = {k: v for k, v in figures.plan.provenance.items() if k != "baselines"}
+    return plain(json.dumps(known, indent=2, default=str))

@@ -24,7 +24,7 @@ const drawPath = (pen, path, heights, scrolled, axis, theme) => {
   pen.strokeStyle = theme.path;
   pen.lineJoin = "round";
   let y = NaN;
-  for (const [width, alpha] of [[1, .55], [3, 1]]) {
+  for (const [width, alpha] of [[1, .45], [3, 1]]) {
     pen.lineWidth = width;
     pen.globalAlpha = alpha;
     pen.beginPath();

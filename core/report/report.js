@@ -14,6 +14,7 @@
       const m = source.microbatch(item);
       return m < 0 ? source.name(item) : `${m} ${source.name(item)}`;
     },
+    short: item => source.microbatch(item) < 0 ? "" : `${source.microbatch(item)}`,
     look: has => { matches = has && { operators: operators.map(has), tensors: tensors.map(has) }; },
     matches: item => item >= 0 ? matches.operators[tasks.operator[item]] : matches.tensors[transfers.tensor[-1 - item]],
     describe: (item, row, lane, i) => {

@@ -6,10 +6,11 @@
 //   "title"   name, note
 //   "bars"    name, lane (pixels of one), lanes (of barLane), source
 //   "memory"  of memoryRow
-// A source tells of an item: kind(item), microbatch(item), text(item), describe(item, row, lane, i),
+// A source tells of an item: kind(item), microbatch(item), text(item), short(item) for where there is less
+// room, describe(item, row, lane, i),
 // and matches(item) after look(has), where has(name) says whether a name is looked for.
 const TALL = 20;  // pixels of a lane that holds text
-const LABEL = 160, AXIS = 26, MEMORY = 34, PAD = 6, TITLE = 22;
+const AXIS = 26, MEMORY = 34, PAD = 6, TITLE = 22;
 
 const timeline = (scene, colours) => {
   const view = document.getElementById("view");
@@ -19,12 +20,13 @@ const timeline = (scene, colours) => {
   const { horizon } = scene, { theme } = colours;
   const paint = {};  // how bars are coloured, see colourBy
   let from = 0, to = horizon, waiting = false, breadth = 1;
+  let names = 160;  // pixels of the names of rows: fewer on a narrow screen
   let rows = [], total = AXIS, heights = null, selected = null;
 
   const axis = {
-    horizon, left: LABEL, right: LABEL + breadth,
-    x: instant => LABEL + (instant - from) / (to - from) * breadth,
-    at: pixel => from + (pixel - LABEL) / breadth * (to - from),
+    horizon, left: names, right: names + breadth,
+    x: instant => names + (instant - from) / (to - from) * breadth,
+    at: pixel => from + (pixel - names) / breadth * (to - from),
   };
 
   const stack = given => {
@@ -52,7 +54,7 @@ const timeline = (scene, colours) => {
     while (count > 0 && pen.measureText(text.slice(0, count)).width + dots > room) count--;
     return count > 0 ? `${text.slice(0, count)}\u2026` : "";
   };
-  const label = (text, y, colour, room = LABEL - 14) => {
+  const label = (text, y, colour, room = names - 14) => {
     pen.fillStyle = colour;
     pen.textAlign = "left";
     pen.fillText(cut(text, room), 6, y);
@@ -75,7 +77,7 @@ const timeline = (scene, colours) => {
     pen.fillStyle = theme.muted;
     pen.textAlign = "center";
     eachMark((x, instant) =>
-      pen.fillText(seconds(instant), Math.min(Math.max(x, LABEL + 20), axis.right - 24), 11));
+      pen.fillText(seconds(instant), Math.min(Math.max(x, names + 20), axis.right - 24), 11));
   };
   const drawTitle = (row, top) => {
     pen.fillStyle = theme.paper;
@@ -103,8 +105,10 @@ const timeline = (scene, colours) => {
     waiting = false;
     const ratio = devicePixelRatio || 1;
     const wide = view.clientWidth, tall = Math.min(total, view.clientHeight), scrolled = view.scrollTop;
-    breadth = Math.max(1, wide - LABEL);
-    axis.right = LABEL + breadth;
+    names = Math.min(160, Math.max(72, wide * .25));
+    breadth = Math.max(1, wide - names);
+    axis.left = names;
+    axis.right = names + breadth;
     if (canvas.width !== Math.round(wide * ratio) || canvas.height !== Math.round(tall * ratio)) {
       canvas.width = Math.round(wide * ratio);
       canvas.height = Math.round(tall * ratio);
@@ -119,7 +123,7 @@ const timeline = (scene, colours) => {
     const seen = rows.filter(row => row.y + row.height - scrolled >= AXIS && row.y - scrolled < tall);
     pen.fillStyle = theme.lane;
     for (const row of seen)
-      if (row.type === "bars") pen.fillRect(LABEL, row.y - scrolled, breadth, row.height);
+      if (row.type === "bars") pen.fillRect(names, row.y - scrolled, breadth, row.height);
     drawGrid();
     for (const row of seen) {
       const top = row.y - scrolled;
@@ -172,7 +176,7 @@ const timeline = (scene, colours) => {
     },
     // What is at a point of the canvas: {row, lane, i} of a bar, {row, instant} of memory, or null.
     at: (x, y) => {
-      if (x < LABEL || y < AXIS) return null;
+      if (x < names || y < AXIS) return null;
       const row = rowAt(y + view.scrollTop), instant = axis.at(x), inside = row && y + view.scrollTop - row.y;
       if (!row || row.type === "title" || inside >= row.height) return null;
       if (row.type === "memory") return { row, instant };

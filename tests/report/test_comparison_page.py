@@ -72,15 +72,16 @@ def test_bars_cover_exactly_what_runs(schedule: Schedule) -> None:
             assert any(a <= start and end <= b and n == microbatch for a, b, _, n in drawn)
 
 
-def test_schedules_share_one_axis_and_none_is_missing() -> None:
+def test_schedules_share_one_axis_and_those_that_failed_are_in_the_table() -> None:
     sample = comparison_sample()
-    data = page_of(sample).data
-    assert [entry["name"] for entry in data["entries"]] == ["plan", "1f1b", "two-way", "gpipe"]
+    page = page_of(sample)
+    data = page.data
+    assert [entry["name"] for entry in data["entries"]] == ["plan", "1f1b", "two-way"]
     ends = [e.plan.schedule.makespan * e.plan.problem.tick_s for e in sample.entries if e.plan]
     assert data["horizon_s"] == max(ends)
-    assert [len(entry["devices"]) for entry in data["entries"]] == [2, 2, 3, 0]
+    assert [len(entry["devices"]) for entry in data["entries"]] == [2, 2, 3]
     assert data["entries"][2]["note"].endswith("; two directions")
-    assert data["entries"][3]["note"] == "does not fit memory"
+    assert {"gpipe", "does not fit memory"} <= set(page.words)
 
 
 def test_only_the_better_split_is_drawn_but_both_are_in_the_table() -> None:
@@ -132,9 +133,9 @@ def test_page_runs_in_a_browser_without_a_word_on_the_console(tmp_path: Path) ->
         page.wait_for("document.documentElement.dataset.drawn")
         legend = page.tell("document.getElementById('legend').innerText")
         assert legend.split() == ["forward", "backward", "optimizer", "transfer"]
-        # The canvas is as tall as its rows: four titles, seven devices; links come when asked for.
+        # The canvas is as tall as its rows: three titles, seven devices; links come if asked for.
         height = page.tell("document.querySelector('#view canvas').height")
-        assert height > 4 * 22 + 7 * 18
+        assert height > 3 * 22 + 7 * 18
         page.tell("document.getElementById('transfers').click()")
         page.wait_for(f"document.querySelector('#view canvas').height > {height}")
         assert page.said == []
