@@ -25,7 +25,7 @@ from parplan.plugins.exporters.trainers.deepspeed import MODULE_FILE, DeepSpeed
 from parplan.plugins.exporters.trainers.megatron import ARGUMENTS_FILE, Megatron, read_arguments
 from parplan.plugins.exporters.trainers.own_order import own_program
 from parplan.plugins.exporters.trainers.torchtitan import SETTINGS_FILE, TorchTitan
-from tests.plugins.exporters.trainers.decoders import LOOP, NAMES, STRAIGHT, V, decoder_plan
+from tests.plugins.exporters.trainers.decoders import LOOP, STRAIGHT, V, decoder_plan
 
 
 @frozen
