@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from parplan.api import show as show
     from parplan.api import simulate as simulate
     from parplan.api import write_comparison as write_comparison
+    from parplan.api import write_png as write_png
     from parplan.api import write_report as write_report
     from parplan.api import write_svg as write_svg
     from parplan.api import write_trace as write_trace
@@ -96,8 +97,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "api": (
         "check compare describe explain export_plan from_torch import_model import_object "
-        "load_registry plan run_plan show simulate write_comparison write_report write_svg "
-        "write_trace"
+        "load_registry plan run_plan show simulate write_comparison write_png write_report "
+        "write_svg write_trace"
     ),
     "assembly": "assemble_problem",
     "measuring.calibrating": "calibrate",

@@ -359,6 +359,24 @@ def write_svg(plan: Plan, path: str | Path) -> Path:
     return Path(path)
 
 
+def write_png(plan: Plan, path: str | Path) -> Path:
+    """Write a plan's Gantt chart as PNG, on white and twice as large as on a screen.
+
+    Raises
+    ------
+    InputError
+        If the extra ``png`` is not installed, or there is no font.
+    """
+    from parplan.figures.plan import figures_of
+    from parplan.files.atomic import write_bytes
+    from parplan.report.gantt import gantt_svg
+    from parplan.report.png import png_bytes
+    from parplan.report.svg import standalone
+
+    write_bytes(Path(path), png_bytes(standalone(gantt_svg(figures_of(plan, "")))))
+    return Path(path)
+
+
 def notebook_html(shown: Plan | Comparison, *, registry: Registry | None = None) -> str:
     """Return what a notebook shows of a plan or a comparison; of a broken one, why not."""
     from html import escape

@@ -140,6 +140,8 @@ def test_show_and_files(tmp_path: Path, registry: Registry) -> None:
     assert "What bounds the makespan" in report.read_text(encoding="utf-8")
     assert "What bounds the makespan" not in _report_of_broken(plan, tmp_path, registry)
     assert parplan.write_trace(plan, tmp_path / "t.json").is_file()
+    assert parplan.write_svg(plan, tmp_path / "c.svg").read_text(encoding="utf-8")[:4] == "<svg"
+    assert parplan.write_png(plan, tmp_path / "c.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_unit_of_an_unknown_objective_is_empty() -> None:

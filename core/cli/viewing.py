@@ -22,18 +22,24 @@ VIOLATED = 1
 @click.option("--html", type=click.Path(path_type=Path), help="Write the HTML report here.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Write a Perfetto trace here.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Write the Gantt chart here.")
+@click.option("--png", type=click.Path(path_type=Path), help="Write it as PNG (extra 'png').")
 @plugin_option
 @click.pass_obj
 def show_command(
-    settings: Settings, plan: Path, html: Path | None, trace: Path | None, svg: Path | None
+    settings: Settings,
+    plan: Path,
+    html: Path | None,
+    trace: Path | None,
+    svg: Path | None,
+    png: Path | None,
 ) -> None:
-    """Draw PLAN in the terminal, or as HTML, a trace or SVG."""
+    """Draw PLAN in the terminal, or as HTML, a trace, SVG or PNG."""
     from parplan import api
     from parplan.plan_files.plan_file import load_plan
 
     registry = load_registry(settings)
     loaded = load_plan(plan)
-    if html is None and trace is None and svg is None:
+    if not any((html, trace, svg, png)):
         emit(api.show(loaded, registry=registry, colour=colour_wanted()))
     if html is not None:
         emit(f"report: {api.write_report(loaded, html, registry=registry)}")
@@ -41,6 +47,8 @@ def show_command(
         emit(f"trace: {api.write_trace(loaded, trace)}")
     if svg is not None:
         emit(f"chart: {api.write_svg(loaded, svg)}")
+    if png is not None:
+        emit(f"chart: {api.write_png(loaded, png)}")
 
 
 @click.command("check")

@@ -163,7 +163,7 @@ def _numbers(
         task = int(row.tasks[i])
         microbatch = int(schedule.tasks.microbatch[task]) if task >= 0 else -1
         length = float(row.end[i] - row.start[i]) * place.scale
-        if microbatch < 0 or length < 7 * len(str(microbatch)) + 2:
+        if microbatch < 0 or length < 5.5 * len(str(microbatch)) + 2:
             continue
         x = place.left + float(row.start[i]) * place.scale + length / 2
         yield element("text", text=str(microbatch), x=x, y=y,
