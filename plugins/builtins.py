@@ -40,6 +40,7 @@ SOLVERS: tuple[str, ...] = (
 )
 IMPORTERS = (
     "parplan.plugins.importers.analytic.huggingface:HuggingFace",
+    "parplan.plugins.importers.chakra.importer:Chakra",
     "parplan.plugins.importers.json_graph:JsonGraph",
     "parplan.plugins.importers.onnx.importer:Onnx",
     "parplan.plugins.importers.pipedream.importer:PipeDream",
