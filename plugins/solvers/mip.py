@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
@@ -40,6 +41,7 @@ class MipSolver(Solver):
 
     def probe(self) -> Availability:
         """Solve a model of two variables, in a process of its own."""
+        import_module("pyomo.environ")  # once, as the processes of all probes and solves have it
         outcome = run_contained(_probe, self.adapter, time_limit_s=PROBE_S, label=self.name)
         if outcome.value is None:
             return Availability(False, reason=f"{outcome.failure}; install it by: {self.install}")
