@@ -161,7 +161,7 @@ def inference_graph(
         for layer in layers
         for tensor, size in layer.writes.items()
     )
-    operators = tuple(_operator(layer, Kind.FORWARD, layer.forward) for layer in layers)
+    operators = tuple(pass_operator(layer, Kind.FORWARD, layer.forward) for layer in layers)
     return Graph(name, operators, tuple(tensors), tuple(parameters))
 
 
@@ -210,10 +210,10 @@ def training_graph(
         *((x.gradient, x.name, x.gradient_bytes) for x in exchanges),
     ]
     operators = (
-        *(_operator(layer, Kind.FORWARD, layer.forward) for layer in layers),
-        *(_operator(p.layer, p.kind, p.work) for p in passes),
+        *(pass_operator(layer, Kind.FORWARD, layer.forward) for layer in layers),
+        *(pass_operator(p.layer, p.kind, p.work) for p in passes),
         *(x.operator() for x in exchanges),
-        *(_optimizer(update) for update in updates),
+        *(optimizer_operator(update) for update in updates),
     )
     tensors = tuple(
         Tensor(tensor, producer, tuple(dict.fromkeys(readers.get(tensor, ()))), size)
@@ -358,7 +358,7 @@ def _gradients(
     return made
 
 
-def _operator(layer: Layer, kind: Kind, work: Work) -> Operator:
+def pass_operator(layer: Layer, kind: Kind, work: Work) -> Operator:
     """Return the operator of one pass."""
     return Operator(
         name=f"{layer.name}:{kind.value}",
@@ -373,7 +373,7 @@ def _operator(layer: Layer, kind: Kind, work: Work) -> Operator:
     )
 
 
-def _optimizer(update: Update) -> Operator:
+def optimizer_operator(update: Update) -> Operator:
     """Return the operator that updates the weights, once per step."""
     return Operator(
         name=f"{update.module}:optimizer",

@@ -15,7 +15,8 @@ from parplan.patterns import matching_modules
 from parplan.plugins.importers.onnx.file import read_onnx
 from parplan.plugins.importers.onnx.program import onnx_program
 from parplan.plugins.importers.onnx.work import OnnxEffects
-from parplan.plugins.importers.traced.graph import TracedOptions, traced_graph
+from parplan.plugins.importers.traced.graph import traced_graph
+from parplan.plugins.importers.traced.options import TracedOptions
 from parplan.spec.structuring import structure
 
 

@@ -71,6 +71,9 @@ SET_GRADIENT = "wrap_with_set_grad_enabled"
 INLINED = (SET_GRADIENT, "wrap_with_autocast")
 """Operators that run a graph as it stands: the first with or without gradients."""
 
+BACKWARD = ("loss_output", "gradient_to_parameter", "gradient_to_user_input")
+"""Outputs of a program with its backward pass."""
+
 NAMESPACE = "torch.ops."
 
 
@@ -133,6 +136,8 @@ def _program(document: Any) -> Program:
         )
     module = document["graph_module"]
     graph = module["graph"]
+    if any(kind in BACKWARD for spec in module["signature"]["output_specs"] for kind in spec):
+        raise has_backward()
     reader = _Reader()
     given = dict(_given(module["signature"]["input_specs"], graph["tensor_values"]))
     scope = {item["as_tensor"]["name"]: item["as_tensor"]["name"]
@@ -233,6 +238,14 @@ class _Reader(Collector):
         for output, name in zip(outputs, made, strict=False):
             if output and name:
                 scope[output["name"]] = name
+
+
+def has_backward() -> InputError:
+    """Return the error for a program whose backward pass is part of its graph already."""
+    return InputError(
+        "the program has its backward pass in it, and whose part each call is can no longer be "
+        "told; give the forward program, and the option joint=true for its own backward pass"
+    )
 
 
 def branches(operator: str, module: str) -> InputError:

@@ -8,6 +8,7 @@ whatever kernel would be chosen. 80 equal layers cost as much time as one.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -15,20 +16,17 @@ from typing import Any
 from attrs import field, frozen
 
 from parplan.errors import InputError
+from parplan.plugins.importers.traced.calling import arguments_of, empty, operator_of
 from parplan.plugins.importers.traced.gradients import ATTENTION, Attention
 from parplan.plugins.importers.traced.program import (
     Argument,
     Call,
-    Constant,
     Effect,
     Meta,
     Reference,
     references,
 )
 from parplan.system.extras import required
-
-NAMESPACES = ("aten", "prims")
-"""Operators whose work is known; those of other libraries have code of their own."""
 
 
 @frozen
@@ -65,12 +63,25 @@ class Counter:
 
     def _made(self, call: Call, metas: Mapping[str, Meta]) -> Effect:
         """Return what a call does, by making it without data."""
-        overload = self._overload(call)
+        overload = operator_of(self.torch, call)
         given: list[Any] = []
-        args = [self._tensors(argument, metas, given) for argument in call.arguments]
-        kwargs = {name: self._tensors(value, metas, given) for name, value in call.keywords}
+
+        def tensor(name: str) -> Any:
+            given.append(empty(self.torch, metas[name], "meta"))
+            return given[-1]
+
+        args, kwargs = arguments_of(self.torch, call, tensor, "meta")
+        aten = self.torch.ops.aten
         counter = required("torch.utils.flop_counter", "torch").FlopCounterMode(
-            display=False, custom_mapping={self.torch.ops.aten._grouped_mm: grouped_product}
+            display=False,
+            custom_mapping={
+                aten._grouped_mm: grouped_product,
+                aten.convolution_backward: convolution_gradients,
+                aten._scaled_dot_product_flash_attention_for_cpu: attention_products,
+                aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_gradients,
+                aten._scaled_dot_product_efficient_attention: attention_products,
+                aten._scaled_dot_product_efficient_attention_backward: attention_gradients,
+            },
         )
         try:
             with warnings.catch_warnings(), counter:
@@ -104,37 +115,6 @@ class Counter:
             strides = (tokens * heads * width, width, heads * width, 1)
         return Meta(shape, strides, str(tensor.dtype).rpartition(".")[2])
 
-    def _overload(self, call: Call) -> Any:
-        """Return PyTorch's operator of a call."""
-        namespace, name, overload = call.operator.split(".", 2)
-        if namespace in NAMESPACES:
-            packet = getattr(getattr(self.torch.ops, namespace), name, None)
-            found = getattr(packet, overload, None)
-            if found is not None:
-                return found
-        raise InputError(
-            f"module '{call.module or 'of the model'}' calls '{call.operator}', which is none of "
-            "PyTorch's own operators: its work is not known; trace the model with plain ones"
-        )
-
-    def _tensors(self, argument: Argument, metas: Mapping[str, Meta], given: list[Any]) -> Any:
-        """Return an argument with tensors that have no data; they are put in ``given``."""
-        torch = self.torch
-        if isinstance(argument, Reference):
-            meta = metas[argument.name]
-            tensor = torch.empty_strided(
-                meta.shape, meta.strides, dtype=getattr(torch, meta.dtype), device="meta"
-            )
-            given.append(tensor)
-            return tensor
-        if isinstance(argument, tuple):
-            return [self._tensors(part, metas, given) for part in argument]
-        if isinstance(argument, Constant):
-            return (
-                torch.device("meta") if argument.name == "meta" else getattr(torch, argument.name)
-            )
-        return argument
-
 
 def grouped_product(
     left: tuple[int, ...], right: tuple[int, ...], *_: Any, out_shape: Any = None, **__: Any
@@ -148,6 +128,43 @@ def grouped_product(
         return 2 * left[0] * left[1] * right[1]
     rows = left[0] if len(left) == 2 else left[0] * left[1]
     return 2 * rows * left[-1] * right[-1]
+
+
+def convolution_gradients(
+    gradient: tuple[int, ...],
+    source: tuple[int, ...],
+    weight: tuple[int, ...],
+    *rest: Any,
+    **_: Any,
+) -> int:
+    """Return the FLOP of the gradients of a convolution that are asked for.
+
+    Each of the two costs as much as the convolution, in groups as well: every element of its
+    result (of its source, where it is transposed) meets as many weights. PyTorch's own count has
+    the gradient of the weights of a grouped convolution too high.
+    """
+    transposed, mask = bool(rest[4]), rest[7]
+    met = source if transposed else gradient
+    return 2 * math.prod(met) * math.prod(weight[1:]) * sum(map(bool, mask[:2]))
+
+
+def attention_products(
+    query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any
+) -> int:
+    """Return the FLOP of attention: two products for all pairs of positions, masked or not."""
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def attention_gradients(
+    _: Any,
+    query: tuple[int, ...],
+    key: tuple[int, ...],
+    value: tuple[int, ...],
+    *__: Any,
+    **___: Any,
+) -> int:
+    """Return the FLOP of the gradients of attention, without those that a kernel repeats."""
+    return 2 * attention_products(query, key, value)
 
 
 def _storage(tensor: Any) -> int:

@@ -2,7 +2,8 @@
 
 PyTorch's rules of differentiation (``tools/autograd/derivatives.yaml`` of its source), by kind of
 operator: a sum keeps nothing, a product each factor for the gradients of the others, a softmax its
-result, a norm its input and a statistic per row; what is not listed keeps its inputs.
+result, a norm its input and a statistic per row; what is not listed keeps its inputs. Tests hold
+them against the joint graphs that PyTorch's autograd makes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ STATISTIC_BYTES = 4
 """Of one fp32 statistic: a norm's, or the softmax's log-sum-exp."""
 
 
+INDEX_BYTES = 8
+"""Of one index, as PyTorch writes them."""
+
+
 class Attention(StrEnum):
     """Whether sequence x sequence matrices are kept for the backward pass."""
 
@@ -32,6 +37,7 @@ class Keeps(StrEnum):
     INDICES = "indices"
     INPUTS = "inputs"
     RESULT = "result"
+    BOTH = "both"  # inputs and result
     OTHERS = "others"  # each factor for the gradients of the others
 
 
@@ -41,20 +47,27 @@ KEEPS: Mapping[str, Keeps] = {
             "_to_copy", "add", "add_", "as_strided_copy", "cat", "clone", "constant_pad_nd",
             "contiguous", "copy", "copy_", "cross_entropy_loss", "cumsum", "dropout", "dropout_",
             "embedding", "fill", "flip", "gather", "index", "index_add", "index_copy", "index_put",
-            "index_put_", "index_select", "masked_fill", "masked_fill_", "max", "mean", "min",
-            "native_dropout", "neg", "nll_loss", "nll_loss_nd", "pad", "repeat",
+            "index_put_", "index_select", "kthvalue", "masked_fill", "masked_fill_", "max", "mean",
+            "median", "min", "native_dropout", "neg", "nll_loss", "nll_loss_nd", "pad", "repeat",
             "repeat_interleave", "reshape", "roll", "rsub", "scatter", "scatter_add",
             "select_scatter", "slice_scatter", "sort", "stack", "sub", "sub_", "sum", "take", "to",
-            "topk", "tril", "triu", "where",
+            "topk", "tril", "triu", "upsample_bicubic2d", "upsample_bilinear2d",
+            "upsample_nearest2d", "where",
         ),
         Keeps.INDICES,
     ),
     **dict.fromkeys(
         (
-            "_log_softmax", "_softmax", "exp", "exp_", "log_softmax", "logsumexp", "reciprocal",
-            "relu", "relu_", "rsqrt", "sigmoid", "sigmoid_", "softmax", "sqrt", "tanh", "tanh_",
+            "_log_softmax", "_softmax", "exp", "exp_", "expm1", "log_softmax", "reciprocal", "relu",
+            "relu_", "rsqrt", "sigmoid", "sigmoid_", "softmax", "sqrt", "tanh", "tanh_",
         ),
         Keeps.RESULT,
+    ),
+    **dict.fromkeys(
+        (
+            "amax", "amin", "cumprod", "linalg_vector_norm", "logsumexp", "norm", "prod", "std",
+        ),
+        Keeps.BOTH,
     ),
     **dict.fromkeys(
         (
@@ -75,6 +88,9 @@ SUMS = ("add", "add_")
 
 INDEXED = ("embedding", "gather", "index", "index_select", "take")
 """Operators that read as much of their first tensor as they return."""
+
+SELECTIONS = ("kthvalue", "max", "median", "min", "sort", "topk")
+"""Operators whose second result, if they have one, tells where the first was taken from."""
 
 ATTENTION = "scaled_dot_product_attention"
 
@@ -105,19 +121,31 @@ class Operand:
     parameter: str = ""
 
 
-def kept(call: Call, operands: tuple[Operand, ...]) -> tuple[tuple[str, ...], bool]:
-    """Return the names of the operands that a call's backward pass reads, and if its result too."""
-    how = KEEPS.get(call.short, Keeps.INPUTS)
+def kept(
+    call: Call, operands: tuple[Operand, ...], attention: Attention
+) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the operands that a call's backward pass reads, and if its result too.
+
+    Where attention keeps its scores, it needs its result no more.
+    """
+    how = _keeps(call)
     if call.short == ATTENTION:
-        return tuple(operand.name for operand in operands), True
+        return tuple(operand.name for operand in operands), attention is Attention.FLASH
     names = []
     for at, operand in enumerate(operands):
         others = operands[:at] + operands[at + 1 :]
         factors = others[1:] if call.short in SUMMAND_FIRST and at > 0 else others
         needed = how is Keeps.OTHERS and _is_factor(call, at) and _any_followed(factors)
-        if needed or how is Keeps.INPUTS or not operand.meta.is_float:
+        if needed or how in (Keeps.INPUTS, Keeps.BOTH) or not operand.meta.is_float:
             names.append(operand.name)
-    return tuple(dict.fromkeys(names)), how is Keeps.RESULT
+    return tuple(dict.fromkeys(names)), how in (Keeps.RESULT, Keeps.BOTH)
+
+
+def _keeps(call: Call) -> Keeps:
+    """Return which tensors the backward pass of a call reads; a pool of everything is a mean."""
+    if call.short == "adaptive_avg_pool2d" and call.arguments[1] in ((1,), (1, 1)):
+        return Keeps.INDICES
+    return KEEPS.get(call.short, Keeps.INPUTS)
 
 
 def _any_followed(operands: tuple[Operand, ...]) -> bool:
@@ -201,7 +229,14 @@ def _log_probabilities(
 def _pooled(
     _c: Call, _s: Meta, result: Meta, _o: tuple[Operand, ...], _a: Attention
 ) -> dict[str, int]:
-    return {"indices": 8 * math.prod(result.shape)}
+    return {"indices": INDEX_BYTES * math.prod(result.shape)}
+
+
+def _unread_indices(
+    call: Call, _s: Meta, result: Meta, _o: tuple[Operand, ...], _a: Attention
+) -> dict[str, int]:
+    unread = len(call.results) > 1 and call.results[1] is None
+    return {"indices": INDEX_BYTES * math.prod(result.shape)} if unread else {}
 
 
 def _attention(
@@ -224,5 +259,6 @@ _EXTRAS: Mapping[str, _Extra] = {
     "dropout_": _mask,
     "cross_entropy_loss": _log_probabilities,
     "max_pool2d": _pooled,
+    **dict.fromkeys(SELECTIONS, _unread_indices),
     ATTENTION: _attention,
 }

@@ -41,10 +41,14 @@ class Drafts:
     starts
         Positions of the layers at which gradients start: that of the first result that is a single
         number, the loss; of a program without one, those of all results.
+    tensors
+        Of each tensor of the program the tensor of the graph that it shows in the end; empty for
+        what no layer makes.
     """
 
     drafts: tuple[Draft, ...]
     starts: tuple[int, ...]
+    tensors: Mapping[str, str]
 
     def forward(self) -> tuple[Layer, ...]:
         """Return the layers without backward passes."""
@@ -96,11 +100,12 @@ def draft_layers(program: Program, effect: EffectOf, attention: Attention) -> Dr
         walk.metas[name] = program.tensors[name]
         if given.source is Source.PARAMETER and given.trained:
             walk.followed.add(name)
-    for call in program.calls:
-        walk.take(call)
+    for at, call in enumerate(program.calls):
+        walk.take(at, call)
     if not walk.drafts:
         raise InputError("the model does nothing with its inputs and parameters")
-    return Drafts(tuple(_typed(walk.drafts)), tuple(walk.starts()))
+    tensors = {name: walk.storages[home].tensor for name, home in walk.homes.items()}
+    return Drafts(tuple(_typed(walk.drafts)), tuple(walk.starts()), tensors)
 
 
 def _typed(drafts: Sequence[Draft]) -> list[Draft]:
@@ -173,8 +178,8 @@ class _Walk:
         made = (self._storage(name).layer for name in losses[:1] or ends)
         return [layer for layer in dict.fromkeys(made) if layer >= 0]
 
-    def take(self, call: Call) -> None:
-        """Go past one call."""
+    def take(self, at: int, call: Call) -> None:
+        """Go past one call, which stands at a position of the program."""
         effect = self.effect(call, self.metas)
         reads = call.reads
         recorded = call.has_gradient and call.short != "detach"
@@ -187,20 +192,20 @@ class _Walk:
                 self.homes[name] = name if shared is None else self.homes[reads[shared]]
                 self.storages.setdefault(self.homes[name], _Storage(self.metas[name]))
         if not effect.is_view and not all(self._storage(name).is_fixed for name in reads):
-            self._add(call, effect, operands)
+            self._add(at, call, effect, operands)
         if any(operand.differentiable for operand in operands):
             changed = (reads[at] for at in effect.written)
             made = (name for name in (*call.results, *changed) if name is not None)
             self.followed.update(n for n in made if self.metas[n].is_float)
 
-    def _add(self, call: Call, effect: Effect, operands: tuple[Operand, ...]) -> None:
+    def _add(self, at: int, call: Call, effect: Effect, operands: tuple[Operand, ...]) -> None:
         """Add the layer of a call that makes or changes something."""
         module = call.module or self.program.kind
         name = self._name(f"{module}.{call.short}")
         reads = call.reads
         new = [
             *(n for n, s in zip(call.results, effect.shares, strict=True) if n and s is None),
-            *(self.homes[reads[at]] for at in effect.written),
+            *(self.homes[reads[changed]] for changed in effect.written),
         ]
         writes = {}
         for count, home in enumerate(dict.fromkeys(new)):
@@ -211,7 +216,7 @@ class _Walk:
         results = [self.metas[n] for n in call.results if n is not None]
         result = results[0] if results else operands[0].meta
         made = Made(call, name, module, effect.flops, operands, writes, result, self.attention)
-        self.drafts.append(made.draft())
+        self.drafts.append(made.draft(at))
 
     def _operand(self, name: str, *, recorded: bool) -> Operand:
         storage = self._storage(name)

@@ -83,6 +83,23 @@ def blocks(
     return tuple(parts.names[chosen[at]] if at in chosen else root for at in range(len(drafts)))
 
 
+def parted(paths: Sequence[str], before: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    """Return the part of its path that each layer goes to, so that joining parts makes no cycle.
+
+    Parameters
+    ----------
+    paths
+        Of the layers, in an order in which they can run.
+    before
+        Positions of the layers that each reads from.
+    """
+    parts = _Parts()
+    chosen: list[int] = []
+    for path, others in zip(paths, before, strict=True):
+        chosen.append(parts.add(path, [chosen[other] for other in others]))
+    return tuple(parts.names[part] for part in chosen)
+
+
 @frozen
 class _Parts:
     """Modules as far as they have been cut into parts, each with the parts that it needs.

@@ -8,6 +8,7 @@ from parplan.differentiation import Layer, Work
 from parplan.graph import Kernel
 from parplan.plugins.importers.traced.gradients import (
     INDEXED,
+    SELECTIONS,
     SUMS,
     Attention,
     Operand,
@@ -35,12 +36,15 @@ class Draft:
         Those of them that its backward pass sends a gradient.
     extras
         What it makes for its backward pass alone: tensors and their bytes.
+    position
+        Of its call in the program.
     """
 
     layer: Layer
     producers: tuple[int, ...]
     followed: tuple[int, ...]
     extras: dict[str, int]
+    position: int
 
     @property
     def flops(self) -> float:
@@ -90,7 +94,7 @@ class Made:
     def _(self) -> tuple[Operand, ...]:
         return tuple({operand.name: operand for operand in self.operands}.values())
 
-    def draft(self) -> Draft:
+    def draft(self, position: int) -> Draft:
         """Return its layer."""
         made = [operand for operand in self.distinct if operand.tensor]
         followed = [operand for operand in made if operand.differentiable]
@@ -119,6 +123,7 @@ class Made:
             tuple(dict.fromkeys(operand.layer for operand in made)),
             tuple(dict.fromkeys(operand.layer for operand in followed)),
             self._extras(),
+            position,
         )
 
     def _dtype(self) -> str:
@@ -149,14 +154,16 @@ class Made:
 
     def _saved(self) -> tuple[str, ...]:
         """Tensors of the graph that its backward passes read."""
-        keeps, result = kept(self.call, self.operands)
+        keeps, result = kept(self.call, self.operands, self.attention)
         tensors = {operand.name: operand.tensor for operand in self.distinct}
         names = [tensors[name] for name in keeps if tensors[name]]
-        return tuple(dict.fromkeys((*names, *(self.writes if result else ()), *self._extras())))
+        made = tuple(self.writes)
+        made = made if result else made[1:] if self.call.short in SELECTIONS else ()
+        return tuple(dict.fromkeys((*names, *made, *self._extras())))
 
     def _moved(self) -> int:
         """Bytes that each backward pass reads: its results' gradients, and what was kept."""
-        keeps, result = kept(self.call, self.operands)
+        keeps, result = kept(self.call, self.operands, self.attention)
         sizes = {operand.name: operand.bytes for operand in self.distinct}
         out = sum(self.writes.values())
         return out * (2 if result else 1) + sum(sizes[n] for n in keeps) + sum(

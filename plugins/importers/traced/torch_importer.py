@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from parplan.contracts import Importer
+from parplan.differentiation import Passes
 from parplan.errors import InputError
 from parplan.graph import Graph
 from parplan.plugins.importers.traced.archive import read_archive
 from parplan.plugins.importers.traced.costs import Counter
-from parplan.plugins.importers.traced.graph import TracedOptions, traced_graph
+from parplan.plugins.importers.traced.graph import traced_graph
+from parplan.plugins.importers.traced.joint import joint_program
+from parplan.plugins.importers.traced.joint_graph import joint_graph
+from parplan.plugins.importers.traced.options import TorchOptions
 from parplan.plugins.importers.traced.program import Program
 from parplan.plugins.importers.traced.tracing import trace
 from parplan.spec.structuring import structure
@@ -24,11 +28,11 @@ class Torch(Importer):
     """
 
     name: ClassVar[str] = "torch"
-    options: ClassVar[type] = TracedOptions
+    options: ClassVar[type] = TorchOptions
 
     def load(self, path: Path, options: Mapping[str, Any]) -> Graph:
         """Return the graph of a file; InputError names the file, and the module at fault."""
-        chosen = structure(dict(options), TracedOptions, key="model.options")
+        chosen = structure(dict(options), TorchOptions, key="model.options")
         program = read_archive(path)
         try:
             return torch_graph(path.stem, program, chosen)
@@ -43,7 +47,7 @@ class Torch(Importer):
         model
             ``(module, args, kwargs)``, or a ``torch.export.ExportedProgram``.
         """
-        chosen = structure(dict(options), TracedOptions, key="model.options")
+        chosen = structure(dict(options), TorchOptions, key="model.options")
         module, args, kwargs = _call(model)
         program = trace(module, args, kwargs)
         return torch_graph(program.kind, program, chosen)
@@ -63,7 +67,7 @@ def _call(model: Any) -> tuple[Any, tuple[Any, ...], Mapping[str, Any]]:
     return module, tuple(args), kwargs
 
 
-def torch_graph(name: str, program: Program, options: TracedOptions) -> Graph:
+def torch_graph(name: str, program: Program, options: TorchOptions) -> Graph:
     """Return the graph of a program of PyTorch, with the work that PyTorch counts.
 
     Raises
@@ -71,4 +75,7 @@ def torch_graph(name: str, program: Program, options: TracedOptions) -> Graph:
     InputError
         If the work of a call is not known, or nothing can be trained.
     """
-    return traced_graph(name, program, Counter(options.attention).effect, options)
+    effect = Counter(options.attention).effect
+    if options.joint and options.workload is Passes.TRAINING:
+        return joint_graph(name, joint_program(program, options.attention), effect, options)
+    return traced_graph(name, program, effect, options)

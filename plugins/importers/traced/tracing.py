@@ -1,35 +1,16 @@
-"""Traces a PyTorch module without running it on data, and reads the program that results."""
+"""Traces a PyTorch module without running it on data."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import operator
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import field, frozen
-
 from parplan.errors import InputError
-from parplan.plugins.importers.traced.archive import (
-    INLINED,
-    SET_GRADIENT,
-    branches,
-    module_path,
-    unknown_shape,
-)
-from parplan.plugins.importers.traced.program import (
-    Argument,
-    Call,
-    Collector,
-    Constant,
-    Given,
-    Meta,
-    Program,
-    Reference,
-    Source,
-)
+from parplan.plugins.importers.traced.exported import read_program
+from parplan.plugins.importers.traced.program import Program
 from parplan.system.extras import required
 
 
@@ -47,7 +28,7 @@ def trace(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Prog
     if isinstance(module, export.ExportedProgram):
         return read_program(module)
     try:
-        with _quiet():
+        with quiet():
             exported = export.export(module, args, dict(kwargs))
     except Exception as error:  # whatever the module's own code raises
         raise _failure(module, error) from error
@@ -55,7 +36,7 @@ def trace(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Prog
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep PyTorch's remarks on its own tracing off the terminal."""
     logger = logging.getLogger("torch")
     level = logger.level
@@ -95,184 +76,3 @@ def _own_line(error: Exception, module: Any) -> str:
             found = f" in '{own}.forward' ({code.co_filename}:{step.tb_lineno})"
         step = step.tb_next
     return found
-
-
-def read_program(exported: Any) -> Program:
-    """Return a ``torch.export.ExportedProgram`` as plain data.
-
-    Raises
-    ------
-    InputError
-        If its control flow or a shape depends on data, naming the module.
-    """
-    reader = _Reader(torch=required("torch", "torch"))
-    nodes = list(exported.graph.nodes)
-    by_name = {node.name: node for node in nodes if node.op == "placeholder"}
-    given = dict(_given(exported, by_name))
-    for name in given:
-        reader.tensors[name] = _meta(by_name[name].meta["val"], "")
-    outputs = reader.read(
-        exported.graph_module, {name: name for name in given}, "", has_gradient=True
-    )
-    return reader.program(given, outputs)
-
-
-def _given(exported: Any, nodes: Mapping[str, Any]) -> Iterator[tuple[str, Given]]:
-    """Yield the tensors that a program is given, by name."""
-    for spec in exported.graph_signature.input_specs:
-        name = getattr(spec.arg, "name", "")
-        if name not in nodes or not hasattr(nodes[name].meta.get("val"), "shape"):
-            continue
-        if spec.kind.name == "PARAMETER":
-            trained = bool(exported.state_dict[spec.target].requires_grad)
-            yield name, Given(Source.PARAMETER, spec.target, trained)
-        elif spec.kind.name in ("BUFFER", "CONSTANT_TENSOR"):
-            yield name, Given(Source.BUFFER, spec.target)
-        else:
-            yield name, Given(Source.INPUT, name)
-
-
-@frozen
-class _Reader(Collector):
-    """Collects the calls of a graph and of those inside it; names of inner tensors get a prefix."""
-
-    torch: Any = field(kw_only=True)
-
-    def read(
-        self, graph: Any, scope: dict[str, str], prefix: str, *, has_gradient: bool
-    ) -> list[str | None]:
-        """Read a graph whose tensors have the names of ``scope``; return those it returns."""
-        parts: dict[str, list[str | None]] = {}  # of nodes with several results
-        for node in graph.graph.nodes:
-            if node.op == "output":
-                return [scope.get(getattr(item, "name", "")) for item in node.args[0]]
-            if node.op != "call_function":
-                continue
-            where, kind = self._module(node)
-            short = getattr(node.target, "__name__", str(node.target))
-            if short in INLINED:
-                inner = [scope[item.name] for item in node.args if _is_tensor(item)]
-                (body,) = (i for i in node.args if getattr(i, "op", "") == "get_attr")
-                recorded = short != SET_GRADIENT or bool(node.args[0])
-                parts[node.name] = self._inline(
-                    getattr(graph, body.target), inner, f"{body.target}.",
-                    has_gradient=has_gradient and recorded,
-                )  # fmt: skip
-            elif node.target is operator.getitem:
-                made = parts.get(node.args[0].name, [])
-                name = made[node.args[1]] if made else None
-                if name is not None:
-                    scope[node.name] = name
-            elif isinstance(node.target, self.torch._ops.HigherOrderOperator):
-                raise branches(short, where)
-            elif isinstance(node.target, self.torch._ops.OpOverload):
-                results = self._results(node, scope, prefix, where)
-                parts[node.name] = list(results)
-                if results:
-                    self._call(node, scope, results, (where, kind), has_gradient=has_gradient)
-        return []
-
-    def _module(self, node: Any) -> tuple[str, str]:
-        """Return path and class of the innermost module that a node stands in."""
-        stack = list(node.meta.get("nn_module_stack", {}).values())
-        if not stack:
-            return "", ""
-        if not self.kinds:
-            self.kinds.append(_class_name(stack[0][1]).rpartition(".")[2])
-        return module_path(stack[-1][0]), _class_name(stack[-1][1])
-
-    def _results(
-        self, node: Any, scope: dict[str, str], prefix: str, where: str
-    ) -> tuple[str | None, ...]:
-        """Return the names of what a node returns, and keep what is known of them."""
-        value = node.meta.get("val")
-        if isinstance(value, self.torch.Tensor):
-            scope[node.name] = f"{prefix}{node.name}"
-            self.tensors[scope[node.name]] = _meta(value, where)
-            return (scope[node.name],)
-        if not isinstance(value, tuple | list):
-            return ()
-        found: list[str | None] = []
-        readers = {user.args[1]: user for user in node.users if user.target is operator.getitem}
-        for index, part in enumerate(value):
-            if index not in readers or not isinstance(part, self.torch.Tensor):
-                found.append(None)
-                continue
-            name = f"{prefix}{readers[index].name}"
-            self.tensors[name] = _meta(part, where)
-            found.append(name)
-        return tuple(found)
-
-    def _call(
-        self, node: Any, scope: Mapping[str, str], results: tuple[str | None, ...],
-        module: tuple[str, str], *, has_gradient: bool,
-    ) -> None:  # fmt: skip
-        def plain(value: Any) -> Argument:
-            return self._argument(value, scope, module[0])
-
-        overload = node.target
-        self.calls.append(
-            Call(
-                operator=f"{overload.namespace}.{overload._schema.name.partition('::')[2]}."
-                f"{overload._overloadname}",
-                arguments=tuple(plain(value) for value in node.args),
-                keywords=tuple((name, plain(value)) for name, value in node.kwargs.items()),
-                results=results,
-                module=module[0],
-                kind=module[1],
-                has_gradient=has_gradient,
-            )
-        )
-
-    def _inline(
-        self, graph: Any, outer: list[str], prefix: str, *, has_gradient: bool
-    ) -> list[str | None]:
-        """Read a graph that stands in a node's arguments as if its calls stood there."""
-        names = [n.name for n in graph.graph.nodes if n.op == "placeholder" and _is_tensor(n)]
-        scope = dict(zip(names, outer, strict=True))
-        return self.read(graph, scope, prefix, has_gradient=has_gradient)
-
-    def _argument(self, value: Any, scope: Mapping[str, str], where: str) -> Argument:
-        """Return an argument of a call."""
-        torch = self.torch
-        if isinstance(value, torch.fx.Node):
-            if value.name in scope:
-                return Reference(scope[value.name])
-            return _size(value.meta["val"], where)
-        if isinstance(value, tuple | list):
-            return tuple(self._argument(item, scope, where) for item in value)
-        if isinstance(value, torch.device):
-            return Constant("meta")
-        if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
-            return Constant(str(value).rpartition(".")[2])
-        if value is None or isinstance(value, bool | int | float | complex | str):
-            known: Argument = value
-            return known
-        return _size(value, where)
-
-
-def _is_tensor(node: Any) -> bool:
-    """Return whether a value is a node of a graph that stands for a tensor."""
-    return hasattr(getattr(node, "meta", {}).get("val"), "shape")
-
-
-def _class_name(kind: Any) -> str:
-    return kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _size(value: Any, where: str) -> int:
-    """Return a size; of a symbolic one that of the example."""
-    if isinstance(value, int):
-        return value
-    hint = getattr(getattr(value, "node", None), "hint", None)
-    if hint is None:
-        raise unknown_shape(where)
-    return int(hint)
-
-
-def _meta(value: Any, where: str) -> Meta:
-    return Meta(
-        tuple(_size(size, where) for size in value.shape),
-        tuple(_size(stride, where) for stride in value.stride()),
-        str(value.dtype).rpartition(".")[2],
-    )

@@ -20,7 +20,7 @@ from parplan.differentiation import Passes
 from parplan.errors import InputError
 from parplan.graph import Graph
 from parplan.plugins.importers.analytic.config import read_config
-from parplan.plugins.importers.traced.graph import TracedOptions
+from parplan.plugins.importers.traced.options import TorchOptions
 from parplan.plugins.importers.traced.torch_importer import torch_graph
 from parplan.plugins.importers.traced.tracing import trace
 from parplan.spec.structuring import did_you_mean, structure
@@ -34,7 +34,7 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 @frozen
-class TransformersOptions(TracedOptions):
+class TransformersOptions(TorchOptions):
     """How a model is made and called, besides how it is run.
 
     Attributes
