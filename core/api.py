@@ -442,7 +442,8 @@ def from_torch(
     module
         A ``torch.nn.Module``, or a ``torch.export.ExportedProgram`` (without arguments).
     options
-        Those of the importer ``torch``, e.g. ``granularity="layer"``.
+        Those of the importer ``torch``, e.g. ``granularity="layer"``; ``joint=True`` has backward
+        passes traced by PyTorch's autograd instead of made by rules.
 
     Raises
     ------
@@ -495,7 +496,7 @@ def export_plan(
 def run_plan(
     plan: Plan | str | Path,
     request: RunRequest,
-    runtime: str = "torch",
+    runtime: str = "",
     *,
     plugins: Plugins = (),
     registry: Registry | None = None,
@@ -505,7 +506,8 @@ def run_plan(
     Parameters
     ----------
     runtime
-        Name of the runtime; the files of its exporter are written for it, and are deleted again.
+        Name of the runtime; empty: ``torch`` if a model is named, else ``emulation``. The files of
+        its exporter are written for it, and are deleted again.
 
     Raises
     ------
@@ -519,11 +521,12 @@ def run_plan(
     from parplan.plan_files.plan_file import load_plan
 
     known = load_registry(plugins) if registry is None else registry
-    entry = known.get("runtimes", runtime)
+    entry = known.get("runtimes", runtime or ("torch" if request.model else "emulation"))
     runner: Any = entry.value
     given = plan if isinstance(plan, Plan) else load_plan(Path(plan))
     with tempfile.TemporaryDirectory(prefix="parplan-files-") as folder:
-        export_plan(given, runner.exporter, folder, registry=known)
+        if runner.exporter:
+            export_plan(given, runner.exporter, folder, registry=known)
         recording: Recording = guarded(
             entry, "run", lambda: runner.run(given, Path(folder), request)
         )

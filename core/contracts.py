@@ -405,7 +405,7 @@ class Runtime(ABC):
     Attributes
     ----------
     exporter
-        Name of the exporter whose files it executes.
+        Name of the exporter whose files it executes; empty: it takes the plan itself.
     """
 
     name: ClassVar[str]
@@ -414,6 +414,8 @@ class Runtime(ABC):
     @abstractmethod
     def run(self, plan: Plan, files: Path, request: RunRequest) -> Recording:
         """Execute the files of the exporter, in the folder ``files``, and return a recording.
+
+        Without an exporter the folder is empty.
 
         Nothing that was started is left running, whatever happens.
 

@@ -58,7 +58,10 @@ EXPORTERS: tuple[str, ...] = (
     "parplan.plugins.exporters.trace:Trace",
     "parplan.plugins.exporters.trainers.torchtitan:TorchTitan",
 )
-RUNTIMES = ("parplan.plugins.runtimes.torch_processes:TorchProcesses",)
+RUNTIMES = (
+    "parplan.plugins.runtimes.emulation.runtime:EmulatingProcesses",
+    "parplan.plugins.runtimes.torch_processes:TorchProcesses",
+)
 STRATEGIES: tuple[str, ...] = (
     "parplan.plugins.strategies.one_forward_one_backward:GPipe",
     "parplan.plugins.strategies.one_forward_one_backward:OneForwardOneBackward",

@@ -34,7 +34,12 @@ DIFFER = 1
 
 @click.command("run")
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--runtime", default="torch", show_default=True, metavar="NAME", help="Who runs it.")
+@click.option(
+    "--runtime",
+    default="",
+    metavar="NAME",
+    help="Who runs it: torch where a model is named, else emulation, unless said.",
+)
 @click.option(
     "--model",
     default="",
@@ -83,7 +88,7 @@ def run_command(
 ) -> None:
     """Run PLAN for real, one process for each of its devices, and record it.
 
-    Without --model, stand-ins spend the planned time, and messages between them are real.
+    Without --model, processes spend the planned time, and messages between them are real.
     """
     from parplan import api
     from parplan.contracts import RunRequest
@@ -111,7 +116,7 @@ def run_command(
     if as_json:
         emit_json(_figures(loaded, recording))
     else:
-        _tell(loaded, recording)
+        _tell(loaded, recording, trained=bool(model))
     if any(found > GRADIENT_TOLERANCE for found in recording.gradient_differences.values()):
         context.exit(DIFFER)
 
@@ -132,16 +137,25 @@ def _planned_s(plan: Plan, recording: Recording) -> float:
     return plan.schedule.makespan * plan.problem.tick_s * scale
 
 
-def _tell(plan: Plan, recording: Recording) -> None:
+def _tell(plan: Plan, recording: Recording, *, trained: bool) -> None:
     emit(plain(recording.source))
     planned = _planned_s(plan, recording)
     for step in recording.steps:
         seconds = recording.step_seconds(step)
-        loss = f", loss {recording.losses[step]:.6g}" if recording.losses else ""
+        told = [seconds_text(seconds)]
+        if not trained:
+            told.append(f"planned {seconds_text(planned)} ({seconds / planned - 1:+.1%})")
+        if recording.losses:
+            told.append(f"loss {recording.losses[step]:.6g}")
+        emit(f"step {step}: {', '.join(told)}")
+    if trained:
         emit(
-            f"step {step}: {seconds_text(seconds)}, planned {seconds_text(planned)} "
-            f"({seconds / planned - 1:+.1%}){loss}"
+            f"planned: {seconds_text(planned)} by the plan's costs of the plan's devices; to plan "
+            "with costs of this run: parplan calibrate"
         )
+    elif recording.seconds_per_planned_second != 1:
+        scale = recording.seconds_per_planned_second
+        emit(f"planned: {seconds_text(planned / scale)} in the plan, here times {scale:g}")
     for device, size in recording.peak_bytes.items():
         emit(plain(f"{device}: at most {bytes_text(size)} held"))
     if recording.gradient_differences:

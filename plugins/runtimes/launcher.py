@@ -14,12 +14,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from parplan.plugins.runtimes.job import LAUNCHER, Folder, Job, read_job, write_ends
+from parplan.plugins.runtimes.emulation.script import Emulation
+from parplan.plugins.runtimes.emulation.stand_in import StandIn
+from parplan.plugins.runtimes.folder import LAUNCHER, Folder, write_ends
+from parplan.plugins.runtimes.job import Job, read_job
 from parplan.plugins.runtimes.training import find_function
-from parplan.plugins.runtimes.worker import compare_gradients, leave_failure, run_rank
+from parplan.plugins.runtimes.worker import Part, leave_failure, run_rank
 
 GRACE_S = 1.0
 """How long the others may take to say what they were doing once one has failed."""
@@ -28,25 +31,37 @@ POLL_S = 0.02
 
 
 def main(folder: Folder) -> int:
-    """Run all ranks, then the comparison of gradients; return 0 if all of it went well."""
+    """Run all ranks, then what follows them; return 0 if all of it went well."""
     job = read_job(folder)
     try:
-        function = find_function(job.model, job.folder) if job.model else None
+        prepare, afterwards = _parts(job, folder)
     except Exception as error:  # noqa: BLE001  # the user's module may raise anything
         leave_failure(folder, LAUNCHER, error)
         return 1
-    ranks = dict(_fork(folder, rank, job, function) for rank in job.ranks)
+    count = len(job.devices)
+    ranks = dict(
+        _fork(folder, rank, partial(run_rank, folder, rank, count, prepare))
+        for rank in range(count)
+    )
     if not _all_end(folder, ranks):
         return 1
-    if function is None or not job.check_gradients:
+    if afterwards is None:
         return 0
-    return 0 if _all_end(folder, dict([_fork(folder, LAUNCHER, job, function)])) else 1
+    return 0 if _all_end(folder, dict([_fork(folder, LAUNCHER, afterwards)])) else 1
 
 
-def _fork(
-    folder: Folder, rank: int, job: Job, function: Callable[[], Any] | None
-) -> tuple[int, int]:
-    """Return a new process (its number, its rank) that does the work of a rank and ends."""
+def _parts(job: Job, folder: Folder) -> tuple[Callable[[int], Part], Callable[[], None] | None]:
+    """Return what prepares the part of a rank, and what is done once all have ended."""
+    if isinstance(job, Emulation):
+        return (lambda rank: StandIn(job, rank).run), None
+    from parplan.plugins.runtimes.trainer import Trainer  # takes two seconds, which others save
+
+    trainer = Trainer(job, folder, find_function(job.model, job.folder))
+    return trainer.prepare, trainer.compare_gradients if job.check_gradients else None
+
+
+def _fork(folder: Folder, rank: int, work: Callable[[], None]) -> tuple[int, int]:
+    """Return a new process (its number, its rank) that does some work and ends."""
     process = os.fork()
     if process:
         return process, rank
@@ -55,10 +70,7 @@ def _fork(
         log = os.open(folder.log(rank), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         for stream in (1, 2):
             os.dup2(log, stream)
-        if rank == LAUNCHER and function is not None:
-            compare_gradients(job, folder, function)
-        else:
-            run_rank(job, folder, rank, function)
+        work()
         code = 0
     except SystemExit:
         pass  # it has left its failure

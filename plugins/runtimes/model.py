@@ -9,7 +9,7 @@ from attrs import frozen
 
 from parplan.errors import InputError
 from parplan.plugins.runtimes.blocks import Block, find_blocks, quoted
-from parplan.plugins.runtimes.job import Job
+from parplan.plugins.runtimes.job import TrainingJob
 from parplan.plugins.runtimes.pipe_stages import PlanStage, Port, Wiring
 from parplan.plugins.runtimes.training import Tensors, Training
 
@@ -51,7 +51,7 @@ class Model:
         }
 
 
-def cut_model(training: Training, job: Job) -> Model:
+def cut_model(training: Training, job: TrainingJob) -> Model:
     """Return a training cut as a plan cuts it.
 
     Raises

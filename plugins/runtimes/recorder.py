@@ -15,8 +15,26 @@ STATE_BYTES = 120
 
 
 @frozen
+class Work:
+    """Something that a process does for a plan.
+
+    Attributes
+    ----------
+    title
+        What it is called where a run fails.
+    operators, action, microbatch
+        As in a recording.
+    """
+
+    title: str
+    operators: tuple[str, ...]
+    action: str
+    microbatch: int
+
+
+@frozen
 class Timed:
-    """An action, or the wait for its input, on the clock that all processes share.
+    """Work, or the wait for its input, on the clock that all processes share.
 
     Attributes
     ----------
@@ -24,9 +42,7 @@ class Timed:
         Of ``time.monotonic``.
     """
 
-    stage: int
-    kind: str
-    microbatch: int
+    work: Work
     step: int
     start: float
     end: float
@@ -50,17 +66,13 @@ class Recorder:
         os.pwrite(self._file, what.encode()[:STATE_BYTES].ljust(STATE_BYTES), 0)
 
     @contextlib.contextmanager
-    def action(
-        self, stage: int, kind: str, microbatch: int, *, waiting: bool = False
-    ) -> Iterator[None]:
-        """Time an action, or the wait for its input."""
-        what = f"{'waits for the input of' if waiting else 'runs'} action {stage}{kind}{microbatch}"
-        self.doing(f"{what} (stage {stage}) of step {self.step}")
+    def action(self, work: Work, *, waiting: bool = False) -> Iterator[None]:
+        """Time work, or the wait for its input."""
+        what = f"{'waits for the input of' if waiting else 'runs'} {work.title}"
+        self.doing(f"{what} of step {self.step}")
         start = time.monotonic()
         yield
-        self.timed.append(
-            Timed(stage, kind, microbatch, self.step, start, time.monotonic(), waiting)
-        )
+        self.timed.append(Timed(work, self.step, start, time.monotonic(), waiting))
 
 
 def read_state(path: Path) -> str:

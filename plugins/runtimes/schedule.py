@@ -15,7 +15,8 @@ from torch.distributed.pipelining.schedules import (
 )
 
 from parplan.plugins.runtimes.pipe_stages import PlanStage, Port
-from parplan.plugins.runtimes.recorder import Recorder
+from parplan.plugins.runtimes.recorder import Recorder, Work
+from parplan.stages.program import Action, ActionKind
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -31,6 +32,8 @@ class PlanSchedule(_PipelineScheduleRuntime):  # type: ignore[misc]  # torch is 
     ----------
     targets
         Of each microbatch, for the loss.
+    work_of
+        What an action is called.
     loss
         Mean over a microbatch; the gradients of a step are the mean over its microbatches.
 
@@ -47,12 +50,14 @@ class PlanSchedule(_PipelineScheduleRuntime):  # type: ignore[misc]  # torch is 
         recorder: Recorder,
         loss: Loss,
         targets: Sequence[Any],
+        work_of: Callable[[Action], Work],
     ) -> None:
         super().__init__(list(stages), microbatches, loss_fn=loss)
         self.losses: list[float] = []
         self._recorder = recorder
         self._loss = loss
         self._targets = targets
+        self._work_of = work_of
         self._loss_of: dict[tuple[int, int], torch.Tensor] = {}
         self._stage = {stage.stage_index: stage for stage in stages}
         self._work: dict[_ComputationType, Callable[[_Action], None]] = {
@@ -124,7 +129,6 @@ class PlanSchedule(_PipelineScheduleRuntime):  # type: ignore[misc]  # torch is 
             arrive(action.microbatch_index)
 
     def _timed(self, action: _Action, *, waiting: bool = False) -> Any:
-        kind = action.computation_type.value
-        return self._recorder.action(
-            action.stage_index, kind, action.microbatch_index, waiting=waiting
-        )
+        kind = ActionKind(action.computation_type.value)
+        work = self._work_of(Action(action.stage_index, kind, action.microbatch_index))
+        return self._recorder.action(work, waiting=waiting)

@@ -1,34 +1,26 @@
-"""Runs a plan by PyTorch: one process for each device, all on this machine, over gloo."""
+"""Trains a model by a plan with PyTorch: one process for each device, all on this machine."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
-from parplan import __version__
+import attrs
+
 from parplan.contracts import RunRequest, Runtime
 from parplan.errors import InputError
-from parplan.measuring.recording import WAIT, Recording, Span
+from parplan.measuring.recording import Recording
 from parplan.plans import Plan
-from parplan.plugins.runtimes.job import (
-    Channel,
-    Delay,
-    Folder,
-    ForwardOperator,
-    Job,
-    Result,
-    read_results,
-    write_job,
-)
+from parplan.plugins.runtimes.folder import Folder, read_results
+from parplan.plugins.runtimes.job import ForwardOperator, TrainingJob, write_job
+from parplan.plugins.runtimes.recordings import recording_of
 from parplan.plugins.runtimes.watching import watch
 from parplan.problem import Problem
 from parplan.stages.manifest import read_manifest
-from parplan.stages.program import ActionKind, StageProgram
+from parplan.stages.program import StageProgram
 from parplan.system.extras import required
 
 
@@ -41,29 +33,34 @@ class TorchProcesses(Runtime):
     def run(self, plan: Plan, files: Path, request: RunRequest) -> Recording:
         """Run a plan; see ``parplan.contracts.Runtime``."""
         required("torch", "torch")
+        if not request.model:
+            raise InputError(
+                "PyTorch's pipelines train a model: name one, or run the plan without, by the "
+                "runtime 'emulation'",
+                key="model",
+            )
         program = read_manifest(files / "stages.json")
         if not program.is_training:
             raise InputError("the plan has no backward passes; PyTorch's pipelines train")
-        job = make_job(plan, program, files / "comms.csv", request)
+        job = training_job(plan, program, files / "comms.csv", request)
         with tempfile.TemporaryDirectory(prefix="parplan-run-") as name:
             folder = Folder(Path(name))
             write_job(job, folder)
             watch(job, folder, request.timeout_s)
-            return recording_of(job, folder)
+            return recording_of_training(job, folder)
 
 
-def make_job(plan: Plan, program: StageProgram, schedule: Path, request: RunRequest) -> Job:
+def training_job(
+    plan: Plan, program: StageProgram, schedule: Path, request: RunRequest
+) -> TrainingJob:
     """Return what the processes of a run are told."""
-    return Job(
+    return TrainingJob(
         program,
         tuple(_forward(plan.problem, program)),
-        tuple(_channels(plan.problem, program)),
         str(schedule.resolve()),
         request.model,
         request.folder,
         request.steps,
-        request.seconds_per_planned_second,
-        request.bytes_per_planned_byte,
         request.check_gradients,
     )
 
@@ -82,66 +79,14 @@ def _forward(problem: Problem, program: StageProgram) -> Iterator[ForwardOperato
         )
 
 
-def _channels(problem: Problem, program: StageProgram) -> Iterator[Channel]:
-    devices = problem.cluster.device_index
-    for edge in program.edges:
-        source, target = (devices[program.stages[s].device] for s in (edge.source, edge.target))
-        if source != target:
-            yield Channel(
-                edge.source,
-                edge.target,
-                _delay(problem, edge.bytes, source, target),
-                _delay(problem, edge.gradient_bytes, target, source),
-            )
-
-
-def _delay(problem: Problem, size: int, source: int, target: int) -> Delay:
-    timing = problem.transfer_timing(size, source, target)
-    if timing is None:  # gradients that do not flow need no way back
-        return Delay()
-    return Delay(timing.occupied * problem.tick_s, timing.arrival * problem.tick_s)
-
-
-def recording_of(job: Job, folder: Folder) -> Recording:
-    """Return what the processes left as a recording, in the names and numbers of the plan."""
-    program, results = job.program, read_results(folder, job.ranks)
-    begin = min(timed.start for result in results for timed in result.timed)
-    spans = [
-        span
-        for rank, result in zip(program.ranks, results, strict=True)
-        for span in _spans(program, rank.device, result, begin)
-    ]
-    peaks = {
-        rank.device: result.peak_bytes
-        for rank, result in zip(program.ranks, results, strict=True)
-        if result.peak_bytes is not None
-    }
+def recording_of_training(job: TrainingJob, folder: Folder) -> Recording:
+    """Return what the processes left, in the names and numbers of the plan."""
+    results = read_results(folder, range(len(job.devices)))
     differences = {}
     if job.check_gradients:
         differences = json.loads(folder.differences.read_text(encoding="utf-8"))
-    torch_version = version("torch")
-    what = f"model {job.model}" if job.model else "stand-ins"
-    return Recording(
-        plan=program.name,
-        source=f"torch {torch_version}: {what} in {len(results)} gloo processes on one machine",
-        spans=tuple(sorted(spans, key=lambda span: (span.start_s, span.device))),
-        peak_bytes=peaks,
-        seconds_per_planned_second=1.0 if job.model else job.seconds_per_planned_second,
-        versions={"parplan": __version__, "torch": torch_version},
+    return attrs.evolve(
+        recording_of(job.program.name, f"model {job.model}", job.devices, results),
         losses=next((result.losses for result in results if result.losses), ()),
         gradient_differences=differences,
-        date=datetime.now(UTC).date().isoformat(),
     )
-
-
-def _spans(program: StageProgram, device: str, result: Result, begin: float) -> Iterator[Span]:
-    for timed in result.timed:
-        yield Span(
-            device,
-            program.stages[timed.stage].operators(ActionKind(timed.kind)),
-            WAIT if timed.waiting else timed.kind,
-            program.numbers[timed.microbatch],
-            timed.start - begin,
-            timed.end - timed.start,
-            timed.step,
-        )

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from parplan.errors import InputError, RunError
-from parplan.plugins.runtimes.job import LAUNCHER, Cause, Failure, Folder, Job, read_ends
+from parplan.plugins.runtimes.folder import LAUNCHER, Cause, Failure, Folder, read_ends
+from parplan.plugins.runtimes.job import Job
 from parplan.plugins.runtimes.recorder import read_state
 from parplan.spec.structuring import structure
 
@@ -68,7 +69,7 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _states(job: Job, folder: Folder) -> Iterator[str]:
-    for rank in job.ranks:
+    for rank in range(len(job.devices)):
         state = read_state(folder.state(rank)) or "has not started"
         yield f"{_who(job, rank)} {state}"
 
@@ -76,7 +77,7 @@ def _states(job: Job, folder: Folder) -> Iterator[str]:
 def _who(job: Job, rank: int) -> str:
     if rank == LAUNCHER:
         return "the process without a pipeline"
-    return f"rank {rank} ('{job.program.ranks[rank].device}')"
+    return f"rank {rank} ('{job.devices[rank]}')"
 
 
 def failure_of(job: Job, folder: Folder, code: int) -> InputError | RunError:
@@ -102,14 +103,14 @@ def failure_of(job: Job, folder: Folder, code: int) -> InputError | RunError:
 
 
 def _failures(job: Job, folder: Folder) -> Iterator[tuple[int, Failure]]:
-    for rank in (LAUNCHER, *job.ranks):
+    for rank in (LAUNCHER, *range(len(job.devices))):
         if folder.failure(rank).exists():
             text = folder.failure(rank).read_text(encoding="utf-8")
             yield rank, structure(json.loads(text), Failure)
 
 
 def _told(job: Job, rank: int, what: str, details: str = "") -> RunError:
-    device = None if rank == LAUNCHER else job.program.ranks[rank].device
+    device = None if rank == LAUNCHER else job.devices[rank]
     return RunError(f"{_who(job, rank)} {what}", device=device, details=details)
 
 

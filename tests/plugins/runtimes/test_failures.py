@@ -15,7 +15,7 @@ import parplan
 from parplan.contracts import RunRequest
 from parplan.errors import InputError, ParplanError, RunError
 from parplan.plans import Plan
-from parplan.plugins.runtimes.job import Folder
+from parplan.plugins.runtimes.folder import Folder
 from parplan.plugins.runtimes.watching import failure_of, watch
 from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
 from parplan.registry import Registry

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 import pytest
@@ -16,8 +17,9 @@ import parplan
 from parplan.contracts import RunRequest
 from parplan.measuring.recording import Recording
 from parplan.plans import Plan
-from parplan.plugins.runtimes.job import Folder, Job
-from parplan.plugins.runtimes.torch_processes import recording_of
+from parplan.plugins.runtimes.folder import Folder
+from parplan.plugins.runtimes.job import TrainingJob
+from parplan.plugins.runtimes.torch_processes import recording_of_training
 from parplan.plugins.strategies.dualpipe import DualPipeV
 from parplan.plugins.strategies.interleaved import Interleaved
 from parplan.plugins.strategies.one_forward_one_backward import OneForwardOneBackward
@@ -30,6 +32,9 @@ from tests.search.pipelines import even_pipeline
 pytestmark = pytest.mark.slow
 
 STEPS = 2
+
+Runs: TypeAlias = Mapping[str, tuple[Plan, TrainingJob, Path]]
+"""By name."""
 DIAMOND = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
 
 
@@ -73,9 +78,7 @@ def plans(registry: Registry) -> dict[str, Plan]:
 
 
 @pytest.fixture(scope="module")
-def runs(
-    tmp_path_factory: pytest.TempPathFactory, registry: Registry
-) -> Mapping[str, tuple[Plan, Job, Path]]:
+def runs(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Runs:
     """Every plan, with its job and the folder in which it ran."""
     base = tmp_path_factory.mktemp("runs")
     found = {}
@@ -90,9 +93,9 @@ def runs(
     return found
 
 
-def recorded(runs: Mapping[str, tuple[Plan, Job, Path]], name: str) -> tuple[Plan, Recording]:
+def recorded(runs: Runs, name: str) -> tuple[Plan, Recording]:
     plan, job, folder = runs[name]
-    return plan, recording_of(job, Folder(folder))
+    return plan, recording_of_training(job, Folder(folder))
 
 
 NAMES = (
@@ -102,9 +105,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_are_those_of_a_single_process(
-    runs: Mapping[str, tuple[Plan, Job, Path]], name: str
-) -> None:
+def test_gradients_are_those_of_a_single_process(runs: Runs, name: str) -> None:
     _, recording = recorded(runs, name)
     forward = {block.split(":")[0] for block in recording.gradient_differences}
     assert len(forward) >= 4  # a weight and a bias of two blocks at least
@@ -112,9 +113,7 @@ def test_gradients_are_those_of_a_single_process(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_task_of_the_plan_is_recorded_once_a_step(
-    runs: Mapping[str, tuple[Plan, Job, Path]], name: str
-) -> None:
+def test_every_task_of_the_plan_is_recorded_once_a_step(runs: Runs, name: str) -> None:
     plan, recording = recorded(runs, name)
     expected = sorted(
         (view.devices[0], view.operator, view.microbatch, step)
@@ -131,9 +130,7 @@ def test_every_task_of_the_plan_is_recorded_once_a_step(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_spans_of_a_device_do_not_overlap(
-    runs: Mapping[str, tuple[Plan, Job, Path]], name: str
-) -> None:
+def test_spans_of_a_device_do_not_overlap(runs: Runs, name: str) -> None:
     _, recording = recorded(runs, name)
     for device in recording.devices:
         mine = [span for span in recording.spans if span.device == device]
@@ -141,6 +138,8 @@ def test_spans_of_a_device_do_not_overlap(
             assert before.end_s <= after.start_s + 1e-9
 
 
-def test_an_optimizer_changes_the_second_step(runs: Mapping[str, tuple[Plan, Job, Path]]) -> None:
+def test_an_optimizer_changes_the_second_step(
+    runs: Runs,
+) -> None:
     _, recording = recorded(runs, "three")
     assert recording.losses[1] < recording.losses[0]
