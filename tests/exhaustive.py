@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from attrs import define, field, frozen
@@ -182,6 +183,18 @@ class _Placement:
             for m in problem.microbatches_of(producer)
         }
         self.moves = list(self._moves())
+        self.written = {
+            (o, m): [
+                (tensor, problem.tensor_bytes(tensor, place.mode, m) or 0)
+                for tensor in graph.writes(o, place.mode)
+            ]
+            for (o, m), place in self.place.items()
+        }
+        self.free_bytes = {
+            d: device.usable_bytes - self._parameter_bytes(d)
+            for d, device in enumerate(problem.cluster.devices)
+            if device.usable_bytes is not None
+        }
 
     def _moves(self) -> Iterator[_Move]:
         for (tensor, microbatch), readers in self.readers.items():
@@ -195,6 +208,16 @@ class _Placement:
                 )
                 users = tuple(key for key in readers if target in self.place[key].devices)
                 yield _Move(tensor, microbatch, target, size, sources, users)
+
+    def _parameter_bytes(self, device: int) -> int:
+        """Return what lies there even if the whole schedule has no length."""
+        largest: dict[int, int] = {}
+        for (operator, _), place in self.place.items():
+            if device in place.devices:
+                sizes = self.problem.graph.parameter_bytes(operator, place.mode)
+                for group, size in sizes.items():
+                    largest[group] = max(largest.get(group, 0), size)
+        return sum(largest.values())
 
 
 # -- times -----------------------------------------------------------------------------------------
@@ -240,6 +263,8 @@ class _Search:
             for b in self.before[i]:
                 self.tails[b] = max(self.tails[b], self.tails[i] + self.lengths[i])
         self.holds = [list(self._holds(kind, k)) for kind, k in self.order]
+        held = {name for holds in self.holds for name, _, _ in holds}
+        self.capacities = {name: self._capacity(name) for name in held}
 
     @property
     def horizon(self) -> int:
@@ -303,7 +328,7 @@ class _Search:
         """Return a schedule of at most this makespan; None if there is none."""
         self.limit, self.nodes, self.starts = makespan, 0, {}
         self.max_nodes = max_nodes
-        self.levels: dict[tuple[str, int], int] = {}
+        self.levels: defaultdict[tuple[str, int], int] = defaultdict(int)
         return self._schedule() if self._place(0) else None
 
     def _place(self, i: int) -> bool:
@@ -329,15 +354,18 @@ class _Search:
             del self.starts[i]
         return False
 
-    def _ticks_held(self, i: int, start: int) -> Iterator[tuple[str, int]]:
-        for name, offset, length in self.holds[i]:
-            for tick in range(start + offset, start + offset + length):
-                yield name, tick
+    def _ticks_held(self, i: int, start: int) -> list[tuple[str, int]]:
+        return [
+            (name, tick)
+            for name, offset, length in self.holds[i]
+            for tick in range(start + offset, start + offset + length)
+        ]
 
     def _take(self, i: int, start: int) -> bool:
-        for key in self._ticks_held(i, start):
-            self.levels[key] = self.levels.get(key, 0) + 1
-        if all(self.levels[key] <= self._capacity(key[0]) for key in self._ticks_held(i, start)):
+        held = self._ticks_held(i, start)
+        for key in held:
+            self.levels[key] += 1
+        if all(self.levels[key] <= self.capacities[key[0]] for key in held):
             return True
         self._give(i, start)
         return False
@@ -372,33 +400,23 @@ class _Search:
 
     def _memory_fits(self) -> bool:
         """Whether what is placed so far fits; what is placed later only adds to it."""
+        placed = {self.placement.tasks[k]: i for kind, k, i in self._placed() if kind == "task"}
         return all(
-            device.usable_bytes is None or self._fits_on(d, device.usable_bytes)
-            for d, device in enumerate(self.placement.problem.cluster.devices)
+            self._most_bytes(device, placed) <= free
+            for device, free in self.placement.free_bytes.items()
         )
 
-    def _fits_on(self, device: int, capacity: int) -> bool:
-        level: dict[int, int] = {}
-        for start, end, size in self._lives(device):
+    def _most_bytes(self, device: int, placed: Mapping[Key, int]) -> int:
+        level: defaultdict[int, int] = defaultdict(int)
+        for start, end, size in self._lives(device, placed):
             for tick in range(start, end):
-                level[tick] = level.get(tick, 0) + size
-        # Parameters lie there even if the whole schedule has no length.
-        return max(level.values(), default=0) + self._parameters(device) <= capacity
+                level[tick] += size
+        return max(level.values(), default=0)
 
-    def _parameters(self, device: int) -> int:
-        largest: dict[int, int] = {}
-        for (operator, _), place in self.placement.place.items():
-            if device in place.devices:
-                sizes = self.placement.problem.graph.parameter_bytes(operator, place.mode)
-                for group, size in sizes.items():
-                    largest[group] = max(largest.get(group, 0), size)
-        return sum(largest.values())
-
-    def _lives(self, device: int) -> Iterator[tuple[int, int, int]]:
+    def _lives(self, device: int, placed: Mapping[Key, int]) -> Iterator[tuple[int, int, int]]:
         """Yield (start, end, bytes) of workspaces and copies of tensors on a device."""
         placement, problem = self.placement, self.placement.problem
         graph = problem.graph
-        placed = {self.placement.tasks[k]: i for kind, k, i in self._placed() if kind == "task"}
         last = max((self._end(i) for i in placed.values()), default=0)
         for key, i in placed.items():
             place = placement.place[key]
@@ -406,9 +424,7 @@ class _Search:
                 continue
             mode = graph.operators[key[0]].modes[place.mode]
             yield self.starts[i], self._end(i), mode.workspace_bytes
-            for tensor in graph.writes(key[0], place.mode):
-                size = problem.tensor_bytes(tensor, place.mode, key[1])
-                assert size is not None
+            for tensor, size in placement.written[key]:
                 uses = [
                     self._end(placed[reader])
                     for reader in placement.readers[tensor, key[1]]
