@@ -310,11 +310,14 @@ def write_report(plan: Plan, path: str | Path, *, registry: Registry | None = No
     from parplan.figures.plan import figures_of
     from parplan.files.atomic import write_text
     from parplan.report.page import report_html
+    from parplan.system.collector import collector_paused
 
     known = load_registry() if registry is None else registry
-    figures = figures_of(plan, unit_of(plan, known))
-    explained = len(plan.schedule.tasks) <= EXPLAINED_TASKS
-    write_text(Path(path), report_html(figures, _explained(plan, known) if explained else None))
+    with collector_paused():
+        figures = figures_of(plan, unit_of(plan, known))
+        explained = len(plan.schedule.tasks) <= EXPLAINED_TASKS
+        page = report_html(figures, _explained(plan, known) if explained else None)
+    write_text(Path(path), page)
     return Path(path)
 
 

@@ -6,13 +6,14 @@ its task has ended or its tensor has arrived, and lets go of links when it no lo
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 from attrs import frozen
 
-from parplan.checking.columns import Profile, Ragged, Real, Whole, profile
+from parplan.checking.columns import Mask, Profile, Ragged, Real, Whole, profile
 from parplan.checking.facts import Facts
 from parplan.checking.usage import Usage
 from parplan.declarations import Held, ResidentParameters, Resource
@@ -34,8 +35,13 @@ class Index:
 
     def rows(self, value: int) -> Whole:
         """Return the rows that have a value, in order."""
-        first, last = np.searchsorted(self.ordered, [value, value + 1])
-        return self.order[first:last]
+        first = bisect_left(self._values, value)
+        return self.order[first : bisect_right(self._values, value, first)]
+
+    @cached_property
+    def _values(self) -> list[int]:
+        """``ordered`` as a list, in which one value is found much sooner."""
+        return self.ordered.tolist()  # type: ignore[no-any-return]  # of whole numbers
 
 
 @frozen(eq=False)
@@ -76,6 +82,26 @@ class Spans:
     def ending_at(self, tick: int) -> Whole:
         """Return the rows that end at a tick."""
         return self._by_end.rows(tick)
+
+    @cached_property
+    def scarce(self) -> Mask:
+        """Which rows would not fit with what is held in the tick before they start.
+
+        Rows of one starter at one tick count together. What it would itself give back then does
+        not count, so that some of these rows did not have to wait.
+        """
+        order = np.lexsort((self.start, self.starter))
+        start, starter = self.start[order], self.starter[order]
+        amount = np.where(self.end > self.start, self.amount, 0.0)[order]
+        new = np.ones(len(order), dtype=bool)
+        new[1:] = (start[1:] != start[:-1]) | (starter[1:] != starter[:-1])
+        first = np.flatnonzero(new)
+        taken = np.add.reduceat(amount, first) if len(first) else amount
+        place = np.searchsorted(self.level.ticks, start[first], side="left") - 1
+        level = np.concatenate((self.level.levels, [self.level.base]))  # -1 is the last
+        found = np.zeros(len(order), dtype=bool)
+        found[order] = ((level[place] + taken) > self.resource.capacity)[np.cumsum(new) - 1]
+        return found
 
     def before(self, tick: int) -> float:
         """Return the level in the tick that ends at ``tick``."""

@@ -130,8 +130,12 @@ class Causes:
 
     @cached_property
     def _begun(self) -> tuple[Index, Whole]:
-        """Return an index of what activities begin to hold, and of which resource each row is."""
-        starters = [self.activities.spans(resource).starter for _, resource in self.rules.resources]
+        """Return an index of what activities begin to hold, and of which resource each row is.
+
+        Only what may have had to wait: most of what holds memory finds plenty of it.
+        """
+        spans = [self.activities.spans(resource) for _, resource in self.rules.resources]
+        starters = [span.starter[span.scarce] for span in spans]
         owner = np.repeat(np.arange(len(starters)), [len(column) for column in starters])
         return Index.of(np.concatenate([*starters, np.zeros(0, dtype=np.int64)])), owner
 

@@ -7,6 +7,7 @@ what keeps it on the same device or link, and each step tells the others.
 
 from __future__ import annotations
 
+import numpy as np
 from attrs import frozen
 
 from parplan.checking import check_schedule
@@ -91,8 +92,9 @@ class _Chain:
     def steps(self) -> tuple[Step, ...]:
         activities = self.activities
         makespan = activities.facts.makespan
+        ending = np.flatnonzero(activities.ends[: activities.tasks] == makespan)
         last = max(
-            (a for a in range(activities.tasks) if activities.ends[a] == makespan),
+            ending.tolist(),
             key=lambda a: (activities.ends[a] - activities.starts[a], -a),
         )
         found: list[Step] = []
