@@ -2,14 +2,63 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 
 import attrs
 
-from parplan.stages.drafting import Draft, Item
+from parplan.errors import InputError
+from parplan.stages.drafting import Draft, Item, flows_of, with_times
 from parplan.stages.program import Action, ActionKind
 
 Adaptation = Callable[[Draft], Draft]
+
+
+def as_chain(draft: Draft) -> Draft:
+    """Return a draft in which each stage hands on to the next one alone; no action changes.
+
+    Orders stay as they are unless stages would wait for each other; then all is run by its planned
+    start, after what it waits for.
+
+    Raises
+    ------
+    InputError
+        If there is no way from the device of a stage to that of the next one.
+    """
+    problem = draft.planned.problem
+    devices = [draft.planned.device_of[part[0]] for part in draft.parts]
+    for stage, (one, other) in enumerate(pairwise(devices)):
+        for source, target in ((one, other), (other, one)):
+            if source != target and problem.transfer_timing(1, source, target) is None:
+                names = [problem.cluster.devices[d].name for d in (source, target)]
+                raise InputError(
+                    f"stages {stage} and {stage + 1} would be neighbours in a chain, but nothing "
+                    f"can be sent from '{names[0]}' to '{names[1]}'"
+                )
+    chain = attrs.evolve(draft, is_chain=True)
+    return _by_planned_start(chain) if with_times(chain).stuck else chain
+
+
+def _by_planned_start(draft: Draft) -> Draft:
+    followers: dict[Item, list[Item]] = {item: [] for item in draft.rows}
+    waits = dict.fromkeys(draft.rows, 0)
+    for before, after in flows_of(draft):
+        followers[before].append(after)
+        waits[after] += 1
+    number = {item: i for i, item in enumerate(draft.rows)}
+    ready = [(draft.planned_start(i), number[i], i) for i, count in waits.items() if not count]
+    heapq.heapify(ready)
+    place: dict[Item, int] = {}
+    while ready:
+        _, _, item = heapq.heappop(ready)
+        place[item] = len(place)
+        for after in followers[item]:
+            waits[after] -= 1
+            if not waits[after]:
+                heapq.heappush(ready, (draft.planned_start(after), number[after], after))
+    orders = tuple(tuple(sorted(order, key=place.__getitem__)) for order in draft.orders)
+    return attrs.evolve(draft, orders=orders)
 
 
 def with_whole_backward(draft: Draft, stages: Collection[int], place: ActionKind) -> Draft:

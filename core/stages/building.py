@@ -10,7 +10,7 @@ from parplan.plans import Plan
 from parplan.stages.adapting import Adaptation
 from parplan.stages.cutting import BACK_TO_BACK, Cut
 from parplan.stages.drafting import Draft, Item, TimedDraft, draft, with_times
-from parplan.stages.edges import find_edges, size_of
+from parplan.stages.edges import find_edges, passed_bytes, size_of
 from parplan.stages.layers import Side
 from parplan.stages.planned import Planned, read_schedule
 from parplan.stages.program import (
@@ -105,8 +105,10 @@ def _program(plan: Plan, timed: TimedDraft) -> StageProgram:
     problem, tick_s = plan.problem, plan.problem.tick_s
     devices = [d for d, order in enumerate(made.orders) if any(_is_action(i) for i in order)]
     rank_of = {device: rank for rank, device in enumerate(devices)}
-    edges = find_edges(made.planned, made.stage_of)
-    stages = tuple(_stage(made, s, rank_of) for s in range(len(made.parts)))
+    graph_edges = find_edges(made.planned, made.stage_of)
+    edges = find_edges(made.planned, made.stage_of, is_chain=True) if made.is_chain else graph_edges
+    passed = passed_bytes(made.planned, made.stage_of) if made.is_chain else {}
+    stages = tuple(_stage(made, s, rank_of, passed.get(s, 0)) for s in range(len(made.parts)))
     ranks = []
     for device in devices:
         actions = tuple(
@@ -130,6 +132,7 @@ def _program(plan: Plan, timed: TimedDraft) -> StageProgram:
         made.numbers,
         plan.schedule.makespan * tick_s,
         timed.makespan * tick_s,
+        graph_edges if made.is_chain else (),
     )
 
 
@@ -137,7 +140,7 @@ def _is_action(item: Item) -> bool:
     return isinstance(item, Action)
 
 
-def _stage(made: Draft, index: int, rank_of: dict[int, int]) -> Stage:
+def _stage(made: Draft, index: int, rank_of: dict[int, int], passed: int) -> Stage:
     planned, members = made.planned, set(made.parts[index])
     problem, layers = planned.problem, planned.layers
     graph = problem.graph
@@ -159,6 +162,7 @@ def _stage(made: Draft, index: int, rank_of: dict[int, int]) -> Stage:
             for group, size in graph.parameter_bytes(o, mode).items():
                 sizes[group] = max(size, sizes.get(group, 0))
     names = {side: tuple(graph.operators[o].name for o in found) for side, found in sides.items()}
+    readers = {*sides[Side.BACKWARD], *sides[Side.WEIGHT]}
     return Stage(
         index,
         rank_of[device],
@@ -170,7 +174,7 @@ def _stage(made: Draft, index: int, rank_of: dict[int, int]) -> Stage:
         tuple(dict.fromkeys(graph.operators[o].module for o in own if graph.operators[o].module)),
         tuple(graph.parameters[group].name for group in sorted(sizes)),
         sum(sizes.values()),
-        _saved_bytes(planned, set(sides[Side.BACKWARD]) | set(sides[Side.WEIGHT])),
+        _saved_bytes(planned, readers) + (passed if readers else 0),
     )
 
 

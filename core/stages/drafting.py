@@ -9,6 +9,7 @@ import attrs
 from attrs import frozen
 
 from parplan.problem import STEP
+from parplan.stages.chaining import handed_on, neighbours
 from parplan.stages.cutting import Parts
 from parplan.stages.edges import size_of
 from parplan.stages.layers import Side
@@ -37,6 +38,8 @@ class Draft:
         What each device of the cluster runs.
     numbers
         The plan's number of each microbatch.
+    is_chain
+        Whether stages hand on to the next one alone, and what skips stages passes through them.
     """
 
     planned: Planned
@@ -44,6 +47,7 @@ class Draft:
     rows: Mapping[Item, tuple[int, ...]]
     orders: tuple[tuple[Item, ...], ...]
     numbers: tuple[int, ...]
+    is_chain: bool = False
 
     @cached_property
     def stage_of(self) -> Mapping[int, int]:
@@ -204,7 +208,7 @@ class TimedDraft:
 def with_times(made: Draft) -> TimedDraft:
     """Return a draft with its times; O(n log n) in its items and what they hand over."""
     number = {item: i for i, item in enumerate(made.rows)}
-    flows = _flows(made)
+    flows = flows_of(made)
     timing = timed(
         made.planned.problem,
         [Work(made.devices(item), made.ticks(item), made.release(item)) for item in number],
@@ -215,10 +219,11 @@ def with_times(made: Draft) -> TimedDraft:
     return TimedDraft(made, starts, timing.makespan, flows)
 
 
-def _flows(made: Draft) -> dict[tuple[Item, Item], int]:
+def flows_of(made: Draft) -> dict[tuple[Item, Item], int]:
     """Return the bytes that items hand to one another; an action hands on all its tensors at once.
 
-    A backward pass comes after the forward pass of its stage, and W after I.
+    A backward pass comes after the forward pass of its stage, and W after I. In a chain a stage
+    waits for the one before, also where nothing passes, and a gradient for the one behind.
     """
     found: dict[tuple[Item, Item], int] = {}
     planned = made.planned
@@ -232,11 +237,14 @@ def _flows(made: Draft) -> dict[tuple[Item, Item], int]:
             before = _maker(made, maker, k)
             for m in problem.reading_tasks(reader, k):
                 after = _receiver(made, reader, m, before)
-                if after == before or (t, before, after) in sent:
-                    continue
-                sent.add((t, before, after))
                 scale = 1.0 if k == STEP else problem.workload.scale(made.numbers[k])
-                found[before, after] = found.get((before, after), 0) + round(size * scale)
+                way = handed_on(before, after, made.rows) if made.is_chain else [(before, after)]
+                what = planned.gradient_of.get(t, t) if made.is_chain else t
+                for one, other in way:
+                    if one == other or (what, one, other) in sent:
+                        continue
+                    sent.add((what, one, other))
+                    found[one, other] = found.get((one, other), 0) + round(size * scale)
     for item in made.rows:
         if isinstance(item, Action) and item.kind is not ActionKind.FORWARD:
             forward = Action(item.stage, ActionKind.FORWARD, item.microbatch)
@@ -244,6 +252,9 @@ def _flows(made: Draft) -> dict[tuple[Item, Item], int]:
             inputs = Action(item.stage, ActionKind.INPUT_GRADIENT, item.microbatch)
             if item.kind is ActionKind.WEIGHT_GRADIENT:
                 found.setdefault((inputs, item), 0)
+    if made.is_chain:
+        for pair in neighbours(made.rows):
+            found.setdefault(pair, 0)
     return found
 
 

@@ -9,18 +9,19 @@ import networkx as nx
 
 from parplan.errors import InputError
 from parplan.graph import Digraph
+from parplan.stages.chaining import Pair, passed_through
 from parplan.stages.layers import Side
 from parplan.stages.planned import Planned
 from parplan.stages.program import Edge
 
-Pair = tuple[int, int]
 
-
-def find_edges(planned: Planned, stage_of: Mapping[int, int]) -> tuple[Edge, ...]:
+def find_edges(
+    planned: Planned, stage_of: Mapping[int, int], *, is_chain: bool = False
+) -> tuple[Edge, ...]:
     """Return the edges between stages, given the stage of each layer.
 
     A gradient that goes further back than to a stage before (a residual connection) is counted on
-    every edge of the shortest way.
+    every edge of the shortest way. In a chain all that skips stages is on the edges between.
 
     Raises
     ------
@@ -54,6 +55,10 @@ def find_edges(planned: Planned, stage_of: Mapping[int, int]) -> tuple[Edge, ...
     for pair, tensors in backwards.items():
         for hop in _hops(planned, way, pair, tensors):
             gradients.setdefault(hop, {}).update(tensors)
+    if is_chain:
+        everywhere = {(s, s + 1): dict[int, int]() for s in range(max(stage_of.values()))}
+        forwards = everywhere | passed_through(forwards, {})
+        gradients = passed_through(gradients, planned.gradient_of)
     names = [tensor.name for tensor in graph.tensors]
     return tuple(
         Edge(
@@ -65,6 +70,22 @@ def find_edges(planned: Planned, stage_of: Mapping[int, int]) -> tuple[Edge, ...
         )
         for pair in sorted(forwards)
     )
+
+
+def passed_bytes(planned: Planned, stage_of: Mapping[int, int]) -> Mapping[int, int]:
+    """Return the bytes of a microbatch that each stage of a chain only hands on."""
+    graph, layers = planned.problem.graph, planned.layers
+    readers: dict[int, set[int]] = {}
+    for t, reader in planned.readings():
+        maker = graph.producers[t]
+        if layers.side[maker] is Side.FORWARD and layers.side[reader] is not Side.ONCE:
+            readers.setdefault(t, set()).add(stage_of[layers.layer_of[reader]])
+    found: dict[int, int] = {}
+    for t, stages in readers.items():
+        home = stage_of[layers.layer_of[graph.producers[t]]]
+        for stage in set(range(home + 1, max(stages))) - stages:
+            found[stage] = found.get(stage, 0) + size_of(planned, t)
+    return found
 
 
 def size_of(planned: Planned, tensor: int) -> int:

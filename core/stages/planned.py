@@ -65,6 +65,22 @@ class Planned:
                 yield t, o
 
     @cached_property
+    def gradient_of(self) -> Mapping[int, int]:
+        """The tensor of which another one is a gradient, where one layer alone hands it on."""
+        graph, layers = self.problem.graph, self.layers
+        found: dict[int, int] = {}
+        for t, reader in self.readings():
+            maker = graph.producers[t]
+            sides = (layers.side[maker], layers.side[reader])
+            if Side.ONCE in sides or Side.FORWARD in sides:
+                continue
+            made = graph.outputs[layers.layer_of[reader]]
+            shared = set(made) & set(graph.inputs[layers.layer_of[maker]])
+            if len(shared) == 1:
+                found.setdefault(t, min(shared))
+        return found
+
+    @cached_property
     def layer_graph(self) -> Digraph:
         """Which layers read from which in the forward pass.
 

@@ -168,6 +168,8 @@ class StageProgram:
     makespan_s
         Of the same orders stage by stage: an action waits for all its inputs and hands on its
         results when it has ended.
+    graph_edges
+        Of a chain that was made of a graph: the edges of the graph.
     """
 
     name: str
@@ -178,6 +180,7 @@ class StageProgram:
     numbers: tuple[int, ...]
     planned_makespan_s: float
     makespan_s: float
+    graph_edges: tuple[Edge, ...] = ()
 
     @cached_property
     def is_chain(self) -> bool:

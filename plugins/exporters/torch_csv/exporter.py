@@ -9,17 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
+from parplan.plugins.exporters.chains import passing_figures, passing_notes
 from parplan.plugins.exporters.torch_csv.checks import Wiring, check_comms, check_compute
 from parplan.plugins.exporters.torch_csv.manifest import manifest
 from parplan.plugins.exporters.torch_csv.rows import Receive, comms_rows, compute_rows
 from parplan.spec.structuring import structure
-from parplan.stages.adapting import forwards, in_turn, renumbered, with_whole_backward
+from parplan.stages.adapting import as_chain, forwards, in_turn, renumbered, with_whole_backward
 from parplan.stages.building import DEFAULT_SLACK, stage_program
 from parplan.stages.cutting import BACK_TO_BACK, Cut
 from parplan.stages.drafting import Draft
@@ -47,10 +49,13 @@ class TorchCsvOptions:
         stages run their forward passes in the order of microbatches, and say what that costs.
     slack
         Part of the planned makespan that larger stages may cost.
+    as_chain
+        Whether a graph of stages is made a chain: what skips stages passes through those between.
     """
 
     order: Order = Order.EXACT
     slack: float = DEFAULT_SLACK
+    as_chain: bool = False
 
 
 class TorchCsv(Exporter):
@@ -63,6 +68,7 @@ class TorchCsv(Exporter):
         """Write the files of a plan; InputError names what PyTorch cannot run."""
         chosen = structure(dict(options), TorchCsvOptions, key="options")
         program = torch_program(plan, chosen)
+        graph_s = graph_makespan_s(plan, chosen, program)
         texts = schedule_texts(program)
         names = {form: name for name, form in _FORMS.items() if name in texts}
         texts[MANIFEST_FILE] = json.dumps(manifest(program, names), indent=1) + "\n"
@@ -76,8 +82,10 @@ class TorchCsv(Exporter):
             "chain": program.is_chain,
             "planned_makespan_s": program.planned_makespan_s,
             "makespan_s": program.makespan_s,
+            **passing_figures(plan, program, graph_s),
         }
-        return Exported(tuple(directory / name for name in texts), _notes(program), figures)
+        notes = (*_notes(program), *passing_notes(plan, program, graph_s))
+        return Exported(tuple(directory / name for name in texts), notes, figures)
 
 
 _FORMS = {COMPUTE_FILE: "compute_only", COMMS_FILE: "compute_comms"}
@@ -108,15 +116,32 @@ def torch_program(
             "with equal microbatches (no workload.scales)"
         )
     kinds = (ActionKind.INPUT_GRADIENT, ActionKind.WEIGHT_GRADIENT)
-    ways = tuple(partial(_adapted, order=options.order, place=kind) for kind in kinds)
+    ways = tuple(
+        partial(_adapted, order=options.order, place=kind, chain=options.as_chain) for kind in kinds
+    )
     program = stage_program(plan, options.slack, ways, cuts)
     _require_backwards(program)
     return program
 
 
-def _adapted(made: Draft, *, order: Order, place: ActionKind) -> Draft:
+def graph_makespan_s(
+    plan: Plan,
+    options: TorchCsvOptions,
+    program: StageProgram,
+    cuts: Sequence[Cut] = BACK_TO_BACK,
+) -> float | None:
+    """Return what the stages take as a graph, if they were made a chain; else None."""
+    if not program.graph_edges:
+        return None
+    graph = attrs.evolve(options, as_chain=False, order=Order.REPAIR)
+    return torch_program(plan, graph, cuts).makespan_s
+
+
+def _adapted(made: Draft, *, order: Order, place: ActionKind, chain: bool) -> Draft:
     """Return a draft as PyTorch can run it."""
     roots, sinks = _ends(made)
+    if chain and not _is_chain(made):
+        made, sinks = as_chain(made), {len(made.parts) - 1}
     made = with_whole_backward(made, roots, place)
     orders = {
         stage: [action.microbatch for action in forwards(items, stage)]
@@ -146,10 +171,18 @@ def _adapted(made: Draft, *, order: Order, place: ActionKind) -> Draft:
 
 def _ends(made: Draft) -> tuple[set[int], set[int]]:
     """Return the stages that read from no other, and those that no other reads from."""
-    stages = range(len(made.parts))
+    stages, pairs = range(len(made.parts)), _pairs(made)
+    return set(stages) - {b for _, b in pairs}, set(stages) - {a for a, _ in pairs}
+
+
+def _is_chain(made: Draft) -> bool:
+    return _pairs(made) == {(s, s + 1) for s in range(len(made.parts) - 1)}
+
+
+def _pairs(made: Draft) -> set[tuple[int, int]]:
+    """Return the stages that read from another, as (source, target)."""
     pairs = {(made.stage_of[a], made.stage_of[b]) for a, b in made.planned.layer_graph.edges}
-    apart = [(a, b) for a, b in pairs if a != b]
-    return set(stages) - {b for _, b in apart}, set(stages) - {a for a, _ in apart}
+    return {(a, b) for a, b in pairs if a != b}
 
 
 def _require_backwards(program: StageProgram) -> None:
@@ -217,7 +250,7 @@ def _notes(program: StageProgram) -> tuple[str, ...]:
     if not program.is_chain:
         notes.append(
             "the stages form no chain, so there is no compute.csv: PyTorch's own pipelines run "
-            "chains only"
+            "chains only; --set as_chain=true makes them one, and says what that costs"
         )
     if program.numbers != tuple(range(program.microbatches)):
         notes.append(

@@ -55,7 +55,7 @@ class AutomodelOptions(TorchChainOptions):
 
     Attributes
     ----------
-    order, slack, modules
+    order, slack, as_chain, modules
         As for any chain.
     micro_batch
         Samples in a microbatch.
@@ -85,10 +85,10 @@ class Automodel(Exporter):
         if yaml.safe_load(path.read_text(encoding="utf-8")) != section:
             raise InputError("the section is not read as it was written", file=str(path))
         notes = (
-            *chain_notes(chain.program),
+            *chain_notes(plan, chain),
             f"merge {RECIPE_FILE} into your recipe; it names the schedule file by its full path",
         )
-        return Exported((path, schedule), notes, chain_figures(chain.program))
+        return Exported((path, schedule), notes, chain_figures(plan, chain))
 
 
 def recipe_section(chain: TorchChain, micro_batch: int, directory: Path) -> dict[str, Any]:

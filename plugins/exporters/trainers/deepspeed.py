@@ -33,11 +33,14 @@ class DeepSpeedOptions:
 
     Attributes
     ----------
+    as_chain
+        Whether a graph of stages is made a chain: what skips stages passes through those between.
     modules
         Other names of modules: the beginning of a path in the plan, and what stands for it, such
         as ``{trunk.blocks: layers}``.
     """
 
+    as_chain: bool = False
     modules: Mapping[str, str] = field(factory=dict)
 
 
@@ -50,7 +53,7 @@ class DeepSpeed(Exporter):
     def export(self, plan: Plan, directory: Path, options: Mapping[str, Any]) -> Exported:
         """Write the boundaries of a plan; InputError names what DeepSpeed cannot run."""
         chosen = structure(dict(options), DeepSpeedOptions, key="options")
-        program = own_program(plan, WHO)
+        program = own_program(plan, WHO, chain=chosen.as_chain)
         if len(program.stages) > len(program.ranks):
             twice = next(s for s in program.stages if s.index >= len(program.ranks))
             raise InputError(
@@ -76,7 +79,7 @@ class DeepSpeed(Exporter):
             *own_notes(plan, program, WHO),
             f"give PlannedPipeline of {MODULE_FILE} the layers in the order of LAYERS",
         )
-        return Exported((path,), notes, {**own_figures(program), "parts": parts})
+        return Exported((path,), notes, {**own_figures(plan, program), "parts": parts})
 
 
 def module_text(layers: list[str], parts: list[int], microbatches: int) -> str:

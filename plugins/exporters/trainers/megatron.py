@@ -58,6 +58,8 @@ class MegatronOptions:
         Microbatches that go through one stage of a rank before its next one; 0: as many as ranks.
     recompute
         ``full`` and ``none`` where Megatron-LM cannot recompute the layers that the plan does.
+    as_chain
+        Whether a graph of stages is made a chain: what skips stages passes through those between.
     modules
         Other names of modules: the beginning of a path in the plan, and what stands for it, such
         as ``{trunk.blocks: layers}``.
@@ -70,6 +72,7 @@ class MegatronOptions:
     micro_batch: int = 1
     group: int = 0
     recompute: Recomputing = Recomputing.PLAN
+    as_chain: bool = False
     modules: Mapping[str, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -89,7 +92,7 @@ class Megatron(Exporter):
     def export(self, plan: Plan, directory: Path, options: Mapping[str, Any]) -> Exported:
         """Write the flags of a plan; InputError names what Megatron-LM cannot run."""
         chosen = structure(dict(options), MegatronOptions, key="options")
-        program = own_program(plan, WHO, chosen.group)
+        program = own_program(plan, WHO, chosen.group, chain=chosen.as_chain)
         parts = parts_of(program, chosen.modules)
         stages, ranks = stage_letters(parts), len(program.ranks)
         layers = sum(part.kind is PartKind.LAYER for stage in parts for part in stage)
@@ -117,7 +120,7 @@ class Megatron(Exporter):
         notes = own_notes(plan, program, WHO)
         if chosen.recompute is not Recomputing.PLAN:
             notes = (*notes, "what is recomputed was set by hand: times and memory are the plan's")
-        figures = {**own_figures(program), "layout": layout_text(stages)}
+        figures = {**own_figures(plan, program), "layout": layout_text(stages)}
         return Exported((path,), notes, figures)
 
 

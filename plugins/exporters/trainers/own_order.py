@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import attrs
 
 from parplan.errors import InputError
 from parplan.plans import Plan
+from parplan.plugins.exporters.chains import passing_figures, passing_notes
 from parplan.plugins.exporters.trainers.placements import (
     Placement,
     in_chain_order,
     placement_of,
     require_chain,
 )
-from parplan.stages.adapting import with_whole_backward
+from parplan.stages.adapting import as_chain, with_whole_backward
 from parplan.stages.building import stage_program
 from parplan.stages.cutting import by_device
 from parplan.stages.drafting import Draft
@@ -27,7 +29,7 @@ from parplan.stages.program import Action, ActionKind, StageProgram
 from parplan.text import bytes_text, percent_text, seconds_text
 
 
-def own_program(plan: Plan, who: str, group: int = 0) -> StageProgram:
+def own_program(plan: Plan, who: str, group: int = 0, *, chain: bool = False) -> StageProgram:
     """Return a plan's stages as a trainer runs them by itself; ranks in the order of the chain.
 
     Parameters
@@ -37,20 +39,26 @@ def own_program(plan: Plan, who: str, group: int = 0) -> StageProgram:
     group
         Microbatches that go through one stage of a rank before the next stage of it, where there
         are several; 0: as many as there are ranks.
+    chain
+        Whether a graph of stages is made a chain.
 
     Raises
     ------
     InputError
         If the stages are no chain in a loop, or so many microbatches cannot be interleaved.
     """
-    adapt = partial(_in_own_order, who=who, group=group)
+    adapt = partial(_in_own_order, who=who, group=group, chain=chain)
     return in_chain_order(stage_program(plan, float("inf"), (adapt,), (by_device,)))
 
 
-def _in_own_order(made: Draft, *, who: str, group: int) -> Draft:
+def _in_own_order(made: Draft, *, who: str, group: int, chain: bool) -> Draft:
     stages = range(len(made.parts))
     edges = {(made.stage_of[a], made.stage_of[b]) for a, b in made.planned.layer_graph.edges}
-    require_chain(((a, b) for a, b in edges if a != b), len(stages))
+    edges = {(a, b) for a, b in edges if a != b}
+    if chain and edges != set(pairwise(stages)):
+        made = as_chain(made)
+    else:
+        require_chain(edges, len(stages))
     device_of = [made.planned.device_of[part[0]] for part in made.parts]
     names = [made.planned.problem.cluster.devices[device].name for device in device_of]
     placement_of(names, (Placement.LOOP,), who)
@@ -116,6 +124,7 @@ def own_notes(plan: Plan, program: StageProgram, who: str) -> tuple[str, ...]:
         f"{seconds_text(planned)} ({percent_text(own / planned - 1)} more)",
         f"pipeline ranks are, in order: {', '.join(rank.device for rank in program.ranks)}",
     ]
+    notes += passing_notes(plan, program, None)
     usable: Callable[[str], int | None] = {
         device.name: device.usable_bytes for device in plan.problem.cluster.devices
     }.__getitem__
@@ -129,7 +138,7 @@ def own_notes(plan: Plan, program: StageProgram, who: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def own_figures(program: StageProgram) -> dict[str, object]:
+def own_figures(plan: Plan, program: StageProgram) -> dict[str, object]:
     """Return the same as numbers."""
     return {
         "stages": len(program.stages),
@@ -138,4 +147,5 @@ def own_figures(program: StageProgram) -> dict[str, object]:
         "own_makespan_s": program.makespan_s,
         "own_order": order_name(program),
         "peak_bytes": [rank.peak_bytes for rank in program.ranks],
+        **passing_figures(plan, program, None),
     }

@@ -51,7 +51,9 @@ def require_chain(pairs: Iterable[tuple[int, int]], stages: int) -> None:
     what = "does not read" if target == source + 1 else "reads"
     raise InputError(
         f"its stages form no chain: stage {target} {what} from stage {source}; the target runs "
-        "chains alone: 'parplan run' runs any graph"
+        "chains alone: --set as_chain=true makes them one, and says what that costs; 'parplan run' "
+        "runs any graph",
+        key="options.as_chain",
     )
 
 

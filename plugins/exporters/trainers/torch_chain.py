@@ -10,11 +10,13 @@ from attrs import field, frozen
 
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
+from parplan.plugins.exporters.chains import passing_figures, passing_notes
 from parplan.plugins.exporters.torch_csv.checks import Wiring, check_compute
 from parplan.plugins.exporters.torch_csv.exporter import (
     COMPUTE_FILE,
     Order,
     TorchCsvOptions,
+    graph_makespan_s,
     schedule_texts,
     torch_program,
 )
@@ -36,7 +38,7 @@ class TorchChainOptions:
 
     Attributes
     ----------
-    order, slack
+    order, slack, as_chain
         As for ``torch-csv``.
     modules
         Other names of modules: the beginning of a path in the plan, and what stands for it, such
@@ -45,16 +47,24 @@ class TorchChainOptions:
 
     order: Order = Order.EXACT
     slack: float = DEFAULT_SLACK
+    as_chain: bool = False
     modules: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
 class TorchChain:
-    """A chain with as many stages on each rank, ranks in the order of their first stages."""
+    """A chain with as many stages on each rank, ranks in the order of their first stages.
+
+    Attributes
+    ----------
+    graph_s
+        What its stages take as a graph, if they were made a chain.
+    """
 
     program: StageProgram
     placement: Placement
     parts: Parts
+    graph_s: float | None
 
 
 def torch_chain(plan: Plan, options: TorchChainOptions, who: str) -> TorchChain:
@@ -66,10 +76,11 @@ def torch_chain(plan: Plan, options: TorchChainOptions, who: str) -> TorchChain:
         Naming what the trainer ``who`` cannot run.
     """
     cuts = (partial(turned, group_of=lambda module: part_of(module, options.modules)),)
-    program = torch_program(plan, TorchCsvOptions(options.order, options.slack), cuts)
-    program = in_chain_order(program)
+    settings = TorchCsvOptions(options.order, options.slack, options.as_chain)
+    program = in_chain_order(torch_program(plan, settings, cuts))
     placement = placement_of([stage.device for stage in program.stages], tuple(Placement), who)
-    return TorchChain(program, placement, parts_of(program, options.modules))
+    graph_s = graph_makespan_s(plan, settings, program, cuts)
+    return TorchChain(program, placement, parts_of(program, options.modules), graph_s)
 
 
 def module_names(parts: Parts, names: Mapping[PartKind, str]) -> list[list[str]]:
@@ -88,22 +99,26 @@ def write_schedule(program: StageProgram, directory: Path) -> Path:
     return path
 
 
-def chain_notes(program: StageProgram) -> tuple[str, ...]:
+def chain_notes(plan: Plan, chain: TorchChain) -> tuple[str, ...]:
     """Return what the user must know: the time of whole stages, and which device is which rank."""
+    program = chain.program
     devices = ", ".join(rank.device for rank in program.ranks)
     return (
         f"{len(program.stages)} stages on {len(program.ranks)} ranks; re-timed stage by stage: "
         f"{seconds_text(program.makespan_s)} against {seconds_text(program.planned_makespan_s)} "
         "planned",
         f"pipeline ranks are, in order: {devices}",
+        *passing_notes(plan, program, chain.graph_s),
     )
 
 
-def chain_figures(program: StageProgram) -> dict[str, object]:
+def chain_figures(plan: Plan, chain: TorchChain) -> dict[str, object]:
     """Return the same as numbers."""
+    program = chain.program
     return {
         "stages": len(program.stages),
         "ranks": [rank.device for rank in program.ranks],
         "planned_makespan_s": program.planned_makespan_s,
         "makespan_s": program.makespan_s,
+        **passing_figures(plan, program, chain.graph_s),
     }

@@ -51,7 +51,7 @@ class TorchTitanOptions(TorchChainOptions):
 
     Attributes
     ----------
-    order, slack, modules
+    order, slack, as_chain, modules
         As for any chain.
     head
         TorchTitan's name of the last linear layer: ``lm_head``, or ``output`` in older versions.
@@ -83,11 +83,11 @@ class TorchTitan(Exporter):
         write_text(path, settings_text(chain.program, settings, chosen.micro_batch))
         check_settings(path.read_text(encoding="utf-8"), chain, chosen.head)
         notes = (
-            *chain_notes(chain.program),
+            *chain_notes(plan, chain),
             f"call with_pipeline(config) of {SETTINGS_FILE} in your function of TorchTitan's "
             "config_registry",
         )
-        return Exported((path, schedule), notes, chain_figures(chain.program))
+        return Exported((path, schedule), notes, chain_figures(plan, chain))
 
 
 def titan_settings(chain: TorchChain, head: str) -> dict[str, Any]:
