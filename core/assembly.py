@@ -106,6 +106,23 @@ def load_graph(spec: Spec, registry: Registry) -> Graph:
         raise error.located(key="model" if error.file is None else None) from None
 
 
+def node_modules(spec: Spec, registry: Registry) -> Mapping[str, str]:
+    """Return the module of each node of the spec's model file, as far as its importer knows them.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or cannot be read.
+    """
+    if spec.model.kind == "inline" or not spec.model.file:
+        return {}
+    entry = registry.get("importers", spec.model.kind, key="model.kind")
+    importer = entry.value
+    assert isinstance(importer, Importer)  # the registry holds nothing else
+    path = spec.folder / spec.model.file
+    return guarded(entry, "node_modules", lambda: importer.node_modules(path))
+
+
 def _check_passes(graph: Graph, workload: Workload) -> None:
     """Raise InputError if inference is asked of a graph that trains."""
     if workload.kind is WorkloadKind.TRAINING:

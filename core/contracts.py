@@ -312,6 +312,13 @@ class Importer(ABC):
         """
         raise InputError(f"kind '{self.name}' needs 'file', the path of the model", key="model")
 
+    def node_modules(self, path: Path) -> Mapping[str, str]:
+        """Return the module of each node of a model file by the node's name, as profiles name it.
+
+        By default none: names of nodes say their modules, or profiles say them.
+        """
+        return {}
+
     def load_object(self, model: Any, options: Mapping[str, Any]) -> Graph:
         """Return the graph of a model that is in memory, as its library has it.
 
@@ -406,10 +413,13 @@ class Runtime(ABC):
     ----------
     exporter
         Name of the exporter whose files it executes; empty: it takes the plan itself.
+    export_options
+        Options of the exporter that fit this runtime.
     """
 
     name: ClassVar[str]
     exporter: ClassVar[str]
+    export_options: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def run(self, plan: Plan, files: Path, request: RunRequest) -> Recording:

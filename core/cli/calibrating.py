@@ -1,4 +1,4 @@
-"""``parplan calibrate``: recorded runs turned into measured costs."""
+"""``parplan calibrate``: recorded runs, and profiles, turned into measured costs."""
 
 from __future__ import annotations
 
@@ -7,23 +7,36 @@ from typing import TYPE_CHECKING
 
 import click
 
-from parplan.cli.common import check_folder, colour_wanted, json_option, note, warm_up_option
+from parplan.cli.common import (
+    Settings,
+    check_folder,
+    colour_wanted,
+    json_option,
+    load_registry,
+    note,
+    plugin_option,
+    warm_up_option,
+)
 from parplan.cli.output import emit, emit_json
 from parplan.text import bytes_text, percent_text, plain, seconds_text
 
 if TYPE_CHECKING:
     from parplan.measuring.measured_costs import MeasuredCosts, MeasuredLink, MeasuredSeconds
+    from parplan.registry import Registry
 
 LEADING = 10
 """Operators shown; the file has them all."""
 
+LEFT = 5
+"""Names shown of what a profile leaves over."""
+
 
 @click.command("calibrate")
 @click.argument(
-    "recordings",
+    "files",
     nargs=-1,
     required=True,
-    metavar="RECORDING...",
+    metavar="FILE...",
     type=click.Path(path_type=Path),
 )
 @click.option(
@@ -31,21 +44,33 @@ LEADING = 10
     type=click.Path(path_type=Path),
     help="The plan that ran; needed where an action runs several operators.",
 )
+@click.option(
+    "--spec",
+    type=click.Path(path_type=Path),
+    help="The spec whose model was profiled; needed for profiles, and for nothing else.",
+)
+@click.option("--kind", default="", metavar="KIND", help="Kind of the device that was profiled.")
 @warm_up_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Keep the costs in this file."
 )
 @json_option
+@plugin_option
+@click.pass_obj
 def calibrate_command(
-    recordings: tuple[Path, ...],
+    settings: Settings,
+    files: tuple[Path, ...],
     plan: Path | None,
+    spec: Path | None,
+    kind: str,
     warm_up: int,
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Turn RECORDINGS of runs into measured costs, for the cost model 'measured'.
+    """Turn FILES into measured costs, for the cost model 'measured'.
 
-    An operator gets the median of its actions, and their spread.
+    They are recordings of runs, or, with --spec, profiles of the model by torch.profiler or ONNX
+    Runtime. An operator gets the median of its runs, and their spread.
     """
     import attrs
 
@@ -55,8 +80,13 @@ def calibrate_command(
     from parplan.plan_files.plan_file import load_plan
 
     check_folder(output)
-    loaded = None if plan is None else load_plan(plan)
-    costs = calibrate([load_recording(path) for path in recordings], loaded, warm_up)
+    if plan is not None and spec is not None:
+        raise click.UsageError("name the plan of recordings, or the spec of profiles, not both")
+    if spec is None:
+        loaded = None if plan is None else load_plan(plan)
+        costs = calibrate([load_recording(path) for path in files], loaded, warm_up)
+    else:
+        costs = _of_profiles(files, spec, kind, warm_up, load_registry(settings))
     if output is not None:
         save_costs(costs, output)
         note(f"{output}: written")
@@ -64,6 +94,32 @@ def calibrate_command(
         emit_json(attrs.asdict(costs))
     else:
         _tell(costs)
+
+
+def _of_profiles(
+    files: tuple[Path, ...], spec: Path, kind: str, warm_up: int, registry: Registry
+) -> MeasuredCosts:
+    """Return the costs in profiles; how much of their time has an operator is told."""
+    from parplan.assembly import assemble_problem, node_modules
+    from parplan.measuring.calibrating_profiles import calibrate_profiles
+    from parplan.measuring.profile_files import read_profile
+    from parplan.spec.sections import load_spec
+
+    made = load_spec(spec)
+    problem = assemble_problem(made, registry)
+    modules = node_modules(made, registry)
+    profiles = [read_profile(path, modules) for path in files]
+    costs, joined = calibrate_profiles(profiles, problem, kind, warm_up)
+    for path, one in zip(files, joined, strict=True):
+        note(f"{path}: {percent_text(one.share)} of {seconds_text(one.seconds)} has an operator")
+        for name, seconds in list(one.left.items())[:LEFT]:
+            note(f"  without one: {name}, {seconds_text(seconds)}")
+    measured = {one.operator for one in costs.operators}
+    missing = [o.name for o in problem.graph.operators if o.name not in measured]
+    if missing:
+        shown = ", ".join(missing[:LEFT]) + (" ..." if len(missing) > LEFT else "")
+        note(f"{len(missing)} of {len(problem.graph.operators)} operators unmeasured: {shown}")
+    return costs
 
 
 def _tell(costs: MeasuredCosts) -> None:
@@ -95,5 +151,9 @@ def _row(one: MeasuredSeconds) -> tuple[str, ...]:
         seconds_text(one.seconds),
         percent_text(one.spread),
         str(one.samples),
-        f"{one.companions} others" if one.companions else "-",
+        _others(one.companions),
     )
+
+
+def _others(count: int) -> str:
+    return {0: "-", 1: "1 other"}.get(count, f"{count} others")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from attrs import frozen
@@ -106,16 +106,31 @@ def calibrate(
             messages += messages_of(recording, plan, spans)
     if not samples:
         raise InputError("the recordings have no work with operators")
+    versions = {name: text for one in recordings for name, text in one.versions.items()}
+    operators = measured_operators(samples, context.planned)
+    return MeasuredCosts(_source(recordings), operators, link_speeds(messages), versions)
+
+
+def measured_operators(
+    samples: Mapping[Group, Sequence[float]], planned: Callable[[Member], float]
+) -> tuple[MeasuredSeconds, ...]:
+    """Return the seconds of operators, from those of the groups in which they ran.
+
+    Parameters
+    ----------
+    planned
+        Tells the seconds that an operator should take: how those of a group share its time.
+    """
     groups = {group: measured(seconds) for group, seconds in samples.items()}
     members = list(dict.fromkeys(member for group in groups for member in group))
     number = {member: i for i, member in enumerate(members)}
     seconds = shares(
         [[number[member] for member in group] for group in groups],
         [group.seconds for group in groups.values()],
-        [context.planned(member) for member in members],
+        [planned(member) for member in members],
     )
     clearest = _clearest(groups)
-    operators = tuple(
+    return tuple(
         MeasuredSeconds(
             *(member.operator, member.mode, member.kind),
             float(found),
@@ -125,8 +140,6 @@ def calibrate(
         )
         for member, found in zip(members, seconds, strict=True)
     )
-    versions = {name: text for one in recordings for name, text in one.versions.items()}
-    return MeasuredCosts(_source(recordings), operators, link_speeds(messages), versions)
 
 
 def working_spans(recording: Recording, warm_up: int) -> Iterator[Span]:

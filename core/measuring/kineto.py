@@ -8,8 +8,6 @@ stream; then the stream that computes most is the one that counts.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +17,8 @@ from typing import Any
 from attrs import frozen
 
 from parplan.errors import InputError
-from parplan.files.atomic import read_bytes
+from parplan.measuring.trace_file import nanoseconds, read_trace
 from parplan.stages.program import Action, ActionKind
-
-MAXIMUM_BYTES = 2**32
-"""Of an unpacked trace."""
 
 HOST, DEVICE = "user_annotation", "gpu_user_annotation"
 
@@ -58,20 +53,9 @@ def read_kineto(path: Path) -> tuple[Range, ...]:
     InputError
         Naming the file: missing, damaged, no trace, or one without actions of a pipeline.
     """
+    trace = read_trace(path)
     try:
-        trace = json.loads(read_bytes(path, MAXIMUM_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"is no trace of torch.profiler, or a truncated one: {error}", file=str(path)
-        ) from None
-    events = trace.get("traceEvents") if isinstance(trace, dict) else None
-    if not isinstance(events, list):
-        raise InputError(
-            "is no trace of torch.profiler: it has no list 'traceEvents'", file=str(path)
-        )
-    base = trace.get("baseTimeNanoseconds", 0)
-    try:
-        found = tuple(_ranges(events, base if isinstance(base, int) else 0))
+        found = tuple(_ranges(trace.events, trace.base_ns))
     except InputError as error:
         raise error.located(file=str(path)) from None
     if not found:
@@ -83,14 +67,14 @@ def read_kineto(path: Path) -> tuple[Range, ...]:
     return found
 
 
-def _ranges(events: Sequence[Any], base_ns: int) -> Iterator[Range]:
+def _ranges(events: Sequence[Mapping[str, Any]], base_ns: int) -> Iterator[Range]:
     """Yield the actions, those of the device where there are any."""
     named = [(event, match) for event in events if (match := _named(event)) is not None]
     device = [pair for pair in named if pair[0].get("cat") == DEVICE]
     chosen = device or named
     busy: Counter[str] = Counter()
     for event, _ in chosen:
-        busy[_place(event)] += _nanoseconds(event, "dur")
+        busy[_place(event)] += nanoseconds(event, "dur")
     if not busy:
         return
     place = max(busy, key=lambda name: busy[name])
@@ -102,9 +86,9 @@ def _ranges(events: Sequence[Any], base_ns: int) -> Iterator[Range]:
     yield from sorted(made, key=lambda found: found.start_ns)
 
 
-def _named(event: Any) -> re.Match[str] | None:
+def _named(event: Mapping[str, Any]) -> re.Match[str] | None:
     """Return what the name of an event says, if it is the range of an action."""
-    if not isinstance(event, dict) or event.get("ph") != "X":
+    if event.get("ph") != "X":
         return None
     name = event.get("name")
     if event.get("cat") not in (HOST, DEVICE) or not isinstance(name, str):
@@ -118,13 +102,5 @@ def _place(event: Mapping[str, Any]) -> str:
 
 def _range(event: Mapping[str, Any], match: re.Match[str], base_ns: int) -> Range:
     action = Action(int(match[1]), ActionKind(match[2]), int(match[3]))
-    start = base_ns + _nanoseconds(event, "ts")
-    return Range(action, start, start + max(0, _nanoseconds(event, "dur")))
-
-
-def _nanoseconds(event: Mapping[str, Any], key: str) -> int:
-    """Return a time of an event, which is in microseconds there."""
-    value = event.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"the range '{event.get('name')}' has '{key}' {value!r}, which is no time")
-    return round(value * 1000)
+    start = base_ns + nanoseconds(event, "ts")
+    return Range(action, start, start + max(0, nanoseconds(event, "dur")))

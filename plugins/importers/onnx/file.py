@@ -43,6 +43,23 @@ def read_onnx(path: Path, dimensions: Mapping[str, int]) -> Any:
     InputError
         If the file is missing, damaged or no ONNX; if a size is missing or fits nothing.
     """
+    model = parse_onnx(path)
+    for tensor in model.graph.initializer:
+        _forget(tensor)
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise InputError("is a damaged ONNX file: a name in it is no text", file=str(path))
+    _fix(model.graph, dimensions)
+    return _inferred(model, path)
+
+
+def parse_onnx(path: Path) -> Any:
+    """Return the model of a file as it stands there.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged or no ONNX.
+    """
     onnx = required("onnx", "onnx")
     message = required("google.protobuf.message", "onnx")
     content = read_bytes(path, MAXIMUM_BYTES)
@@ -52,12 +69,7 @@ def read_onnx(path: Path, dimensions: Mapping[str, int]) -> Any:
         raise InputError(f"is no ONNX file, or a damaged one: {error}", file=str(path)) from None
     if not model.graph.node:
         raise InputError("is no ONNX file, or one without a graph", file=str(path))
-    for tensor in model.graph.initializer:
-        _forget(tensor)
-    if not all(isinstance(text, str) for text in _texts(model)):
-        raise InputError("is a damaged ONNX file: a name in it is no text", file=str(path))
-    _fix(model.graph, dimensions)
-    return _inferred(model, path)
+    return model
 
 
 def _texts(message: Any) -> Iterator[Any]:

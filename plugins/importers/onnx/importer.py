@@ -12,8 +12,8 @@ from parplan.contracts import Importer
 from parplan.errors import InputError
 from parplan.graph import Graph
 from parplan.patterns import matching_modules
-from parplan.plugins.importers.onnx.file import read_onnx
-from parplan.plugins.importers.onnx.program import onnx_program
+from parplan.plugins.importers.onnx.file import parse_onnx, read_onnx
+from parplan.plugins.importers.onnx.program import node_modules, onnx_program
 from parplan.plugins.importers.onnx.work import OnnxEffects
 from parplan.plugins.importers.traced.graph import traced_graph
 from parplan.plugins.importers.traced.options import TracedOptions
@@ -65,3 +65,7 @@ class Onnx(Importer):
             return traced_graph(path.stem, program, effects.effect, chosen)
         except InputError as error:
             raise error.located(file=str(path)) from None
+
+    def node_modules(self, path: Path) -> Mapping[str, str]:
+        """Return the module of each node; InputError names the file."""
+        return node_modules(parse_onnx(path))

@@ -93,6 +93,15 @@ def onnx_program(model: Any, frozen_weights: frozenset[str]) -> Program:
     )
 
 
+def node_modules(model: Any) -> Mapping[str, str]:
+    """Return the module of each node of an ``onnx.ModelProto`` by the node's name.
+
+    As in the program: a model that tells no modules has one for each node.
+    """
+    found = {node.name: _module(node) for node in model.graph.node if node.name}
+    return found if any(found.values()) else {name: name for name in found}
+
+
 @frozen
 class _Reader:
     """Goes through the nodes of a graph, and knows the tensors that are there by then."""
