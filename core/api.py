@@ -332,13 +332,21 @@ def _explained(plan: Plan, registry: Registry) -> Explanation | None:
 def write_comparison(
     comparison: Comparison, path: str | Path, *, registry: Registry | None = None
 ) -> Path:
-    """Draw all schedules of a comparison in one HTML file that needs nothing else."""
+    """Draw all schedules of a comparison in one HTML file that needs nothing else.
+
+    Their critical paths stand in it where they have at most `EXPLAINED_TASKS` tasks together.
+    """
     from parplan.figures.comparison import comparison_figures
     from parplan.files.atomic import write_text
     from parplan.report.comparison_page import comparison_html
 
-    figures = comparison_figures(comparison, unit_of(comparison.plan, registry))
-    write_text(Path(path), comparison_html(figures))
+    known = load_registry() if registry is None else registry
+    figures = comparison_figures(comparison, unit_of(comparison.plan, known))
+    plans = {i: e.plan for i, e in enumerate(comparison.entries) if e.plan is not None}
+    explained = sum(len(plan.schedule.tasks) for plan in plans.values()) <= EXPLAINED_TASKS
+    found = {i: _explained(plan, known) for i, plan in plans.items()} if explained else {}
+    paths = {i: explanation for i, explanation in found.items() if explanation is not None}
+    write_text(Path(path), comparison_html(figures, paths))
     return Path(path)
 
 
@@ -529,7 +537,8 @@ def run_plan(
     given = plan if isinstance(plan, Plan) else load_plan(Path(plan))
     with tempfile.TemporaryDirectory(prefix="parplan-files-") as folder:
         if runner.exporter:
-            export_plan(given, runner.exporter, folder, registry=known)
+            options = runner.export_options
+            export_plan(given, runner.exporter, folder, options, registry=known)
         recording: Recording = guarded(
             entry, "run", lambda: runner.run(given, Path(folder), request)
         )

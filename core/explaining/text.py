@@ -76,11 +76,16 @@ def explanation_text(explanation: Explanation, *, colour: bool = False) -> str:
 
 def summary_sentence(parts: Sequence[Share]) -> str:
     """Return the largest parts of a critical path in one sentence."""
+    return f"critical path: {parts_text(parts)}"
+
+
+def parts_text(parts: Sequence[Share]) -> str:
+    """Return the largest parts of a critical path."""
     named = [f"{percent_text(s.part)} {use_text(s)}" for s in parts[:NAMED] if s.ticks]
     rest = sum(s.part for s in parts[NAMED:])
     if rest > 0:
         named.append(f"{percent_text(rest)} other")
-    return f"critical path: {', '.join(named) or 'nothing takes time'}"
+    return ", ".join(named) or "nothing takes time"
 
 
 def use_text(share: Share) -> str:

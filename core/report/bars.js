@@ -11,11 +11,11 @@ const barLane = (item, start, end, source) => {
   for (const sum of sums.values()) for (let i = 1; i < sum.length; i++) sum[i] += sum[i - 1];
   return { item, start, end, sums, source, next: null };
 };
-// Which bar, from each on, is the next that matches; null: all do.
+// Which bar (item, index), from each on, is the next that matches; null: all do.
 const mark = (lane, matches) => {
   lane.next = matches && new Int32Array(lane.item.length + 1).fill(lane.item.length);
   if (matches)
-    for (let i = lane.item.length - 1; i >= 0; i--) lane.next[i] = matches(lane.item[i]) ? i : lane.next[i + 1];
+    for (let i = lane.item.length - 1; i >= 0; i--) lane.next[i] = matches(lane.item[i], i) ? i : lane.next[i + 1];
 };
 // The bar at an instant, or one that is no farther off than `near`; -1: none.
 const barAt = (lane, instant, near) => {

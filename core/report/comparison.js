@@ -17,12 +17,13 @@
     describe: (item, row, lane, i) => {
       const [, first, last, count] = data.passes[Math.floor(item / many)];
       const what = count > 1 ? `${data.names[first]} to ${data.names[last]} (${count})` : data.names[first];
+      const critical = row.path?.on(row, lane)(item, i) ? ["on the critical path"] : [];
       return [row.schedule, `${source.kind(item)}, ${runs(source.microbatch(item))}`, what,
-        `${row.name}: ${span(lane.start[i], lane.end[i])}`].join("\n");
+        `${row.name}: ${span(lane.start[i], lane.end[i])}`, ...critical].join("\n");
     },
   };
-  const bars = (row, entry, lane, named) => ({
-    type: "bars", name: row.name, schedule: entry.name, lane, named, source,
+  const bars = (row, entry, path, number, lane, named) => ({
+    type: "bars", name: row.name, schedule: entry.name, lane, named, source, path, number,
     lanes: row.lanes.map(packed => {
       const { wait, length, pass, microbatch } = columns(packed);
       const item = pass.map((number, i) => number * many + microbatch[i] + 1);
@@ -37,25 +38,31 @@
   });
   // So many devices get so many pixels each: names stand at every so many of thin rows.
   const tall = count => count <= 4 ? 18 : count <= 8 ? 14 : count <= 16 ? 9 : count <= 32 ? 6 : 4;
-  const lines = (rows, entry) => {
+  const lines = (rows, entry, path, first) => {
     const lane = tall(rows.length), every = Math.ceil(14 / (lane + 1));
-    return rows.map((row, i) => bars(row, entry, lane, i % every === 0));
+    return rows.map((row, i) => bars(row, entry, path, first + i, lane, i % every === 0));
   };
-  const blocks = data.entries.map(entry => ({
-    title: { type: "title", name: entry.title, note: entry.note },
-    devices: lines(entry.devices, entry),
-    links: lines(entry.links, entry),
-  }));
-  const transfers = document.getElementById("transfers");
-  const rows = () => blocks.flatMap(({ title, devices, links }) =>
-    transfers.checked ? [title, ...devices, ...links] : [title, ...devices]);
+  const blocks = data.entries.map(entry => {
+    const path = entry.path && pathByRow(entry.path, entry.tick_s);
+    return {
+      title: { type: "title", name: entry.title, note: entry.note },
+      devices: lines(entry.devices, entry, path, 0),
+      memory: entry.memory.map((memory, d) => memory && memoryRow(entry.devices[d].name, memory, entry.tick_s, entry.end * entry.tick_s)),
+      links: lines(entry.links, entry, path, entry.devices.length),
+    };
+  });
+  const transfers = document.getElementById("transfers"), memory = document.getElementById("memory");
+  const rows = () => blocks.flatMap(block => [
+    block.title,
+    ...block.devices.flatMap((row, d) => memory?.checked && block.memory[d] ? [row, block.memory[d]] : [row]),
+    ...(transfers.checked ? block.links : []),
+  ]);
   const show = page({
     rows: rows(),
-    path: null,
     horizon: data.horizon_s,
     shortest: data.shortest_s,
     colours: data.colours,
     microbatches: data.microbatches,
   }, "comparison");
-  transfers.addEventListener("change", () => show(rows()));
+  for (const choice of [transfers, memory]) choice?.addEventListener("change", () => show(rows()));
 })();

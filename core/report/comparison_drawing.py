@@ -7,16 +7,20 @@ stand in tables and columns are packed, so that a bar takes some six characters.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from attrs import frozen
 
 from parplan.comparison import Entry
+from parplan.explaining.explanation import Explanation
 from parplan.figures.comparison import ComparisonFigures, EntryFigures
 from parplan.figures.timeline import Row, device_rows, link_rows
+from parplan.figures.usage import memory_profiles
 from parplan.palette import TRANSFER, colours_of
 from parplan.plans import Plan
+from parplan.report.drawing import memory_data
 from parplan.report.packing import packed
 from parplan.schedule import Column, Schedule
 from parplan.text import percent_text, plain, value_text
@@ -49,13 +53,25 @@ class _Tables:
         self.passes = _Table[tuple[int, int, int, int]]()
 
 
-def comparison_drawing(figures: ComparisonFigures) -> dict[str, Any]:
-    """Return plain data for ``comparison.js``; times in ticks of each schedule's own problem."""
+def comparison_drawing(
+    figures: ComparisonFigures, explanations: Mapping[int, Explanation] | None = None
+) -> dict[str, Any]:
+    """Return plain data for ``comparison.js``; times in ticks of each schedule's own problem.
+
+    Parameters
+    ----------
+    explanations
+        Critical paths by the number of their entry, where they are known.
+    """
     rows = _drawn(figures)
-    plans = [plan for plan, _, _ in rows]
+    plans = [row.plan for row in rows]
     transfers = sum(len(plan.schedule.transfers) for plan in plans) <= MOST_TRANSFERS
     tables = _Tables()
-    entries = [_entry(*row, figures.unit, tables, transfers=transfers) for row in rows]
+    paths = explanations or {}
+    entries = [
+        _entry(row, paths.get(row.number), figures.unit, tables, transfers=transfers)
+        for row in rows
+    ]
     return {
         "horizon_s": max(max(p.schedule.makespan, 1) * p.problem.tick_s for p in plans),
         "shortest_s": 4 * min(plan.problem.tick_s for plan in plans),
@@ -69,37 +85,70 @@ def comparison_drawing(figures: ComparisonFigures) -> dict[str, Any]:
     }
 
 
-def _drawn(figures: ComparisonFigures) -> list[tuple[Plan, Entry, EntryFigures]]:
+@frozen
+class _Drawn:
+    """A schedule that is drawn: its number among the entries, and what is known of it."""
+
+    number: int
+    entry: Entry
+    plan: Plan
+    figures: EntryFigures
+
+
+def _drawn(figures: ComparisonFigures) -> list[_Drawn]:
     """Return the better split of each schedule; the table has both, and those that failed."""
-    found: dict[str, tuple[Plan, Entry, EntryFigures]] = {}
-    for entry, used in figures.rows():
+    found: dict[str, _Drawn] = {}
+    for number, (entry, used) in enumerate(figures.rows()):
         if entry.plan is not None and used is not None:
-            found.setdefault(entry.name, (entry.plan, entry, used))
+            found.setdefault(entry.name, _Drawn(number, entry, entry.plan, used))
     return list(found.values())
 
 
 def _entry(
-    plan: Plan,
-    entry: Entry,
-    found: EntryFigures,
+    drawn: _Drawn,
+    explanation: Explanation | None,
     unit: str,
     tables: _Tables,
     *,
     transfers: bool,
 ) -> dict[str, Any]:
+    entry, used, schedule = drawn.entry, drawn.figures, drawn.plan.schedule
     split = f", {entry.split} split" if entry.split else ""
-    told = [value_text(plan.value, unit), f"bubble {percent_text(found.uses.bubble)}"]
-    if found.fullest_share is not None:
-        told.append(f"memory {percent_text(found.fullest_share)}")
-    schedule = plan.schedule
-    links = link_rows(schedule) if transfers else []
+    told = [value_text(drawn.plan.value, unit), f"bubble {percent_text(used.uses.bubble)}"]
+    if used.fullest_share is not None:
+        told.append(f"memory {percent_text(used.fullest_share)}")
+    devices = device_rows(schedule)
+    links = [row for row in link_rows(schedule) if len(row.start)] if transfers else []
     return {
         "name": plain(entry.name),
         "title": plain(f"{entry.name}{split}"),
         "note": plain("; ".join([", ".join(told), *([entry.note] if entry.note else [])])),
         "tick_s": schedule.problem.tick_s,
-        "devices": [_row(schedule, row, tables) for row in device_rows(schedule)],
-        "links": [_row(schedule, r, tables) for r in links if len(r.start)],
+        "end": schedule.makespan,
+        "devices": [_row(schedule, row, tables) for row in devices],
+        "links": [_row(schedule, row, tables) for row in links],
+        "memory": memory_data(schedule.problem.cluster.devices, memory_profiles(schedule)),
+        "path": None if explanation is None else _path([*devices, *links], schedule, explanation),
+    }
+
+
+def _path(rows: list[Row], schedule: Schedule, explanation: Explanation) -> dict[str, str]:
+    """Return the critical path: the row of each step (-1: none), steps of one row as one."""
+    count = len(schedule.tasks)
+    tasks = np.full(count, -1, dtype=np.int64)
+    transfers = np.full(len(schedule.transfers), -1, dtype=np.int64)
+    for number, row in reversed(list(enumerate(rows))):  # of several rows the first one
+        tasks[row.tasks[row.tasks >= 0]] = number
+        transfers[row.transfers[row.transfers >= 0]] = number
+    row_of = np.concatenate((tasks, transfers, [-1]))  # a pause is activity -1
+    steps = explanation.steps
+    number = row_of[np.array([step.activity for step in steps], dtype=np.int64)]
+    first = np.flatnonzero(np.diff(number, prepend=-2))
+    last = np.concatenate((first[1:], [len(steps)])).astype(np.int64)[: len(first)] - 1
+    return {
+        "row": packed(number[first]),
+        "start": packed([steps[i].start for i in first]),
+        "until": packed([steps[i].until for i in last]),
     }
 
 

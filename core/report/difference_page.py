@@ -46,6 +46,8 @@ def difference_html(found: Differences) -> str:
         tables=[device_table(found), work_table(found)],
         more=[],
         transfers=True,
+        memory=False,
+        explained=False,
     )
 
 
@@ -71,7 +73,14 @@ def difference_drawing(found: Differences) -> dict[str, Any]:
             }
             for device, row in rows.items()
         ]
-        shared = {"title": name, "note": "", "links": [], "tick_s": tick_s}
+        shared = {
+            "title": name,
+            "note": "",
+            "links": [],
+            "memory": [],
+            "tick_s": tick_s,
+            "end": STEPS,
+        }
         return {"name": name, "devices": devices, **shared}
 
     return {

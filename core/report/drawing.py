@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from parplan.checking.columns import Real, Whole
 from parplan.explaining.explanation import Explanation
 from parplan.explaining.text import cause_text
 from parplan.figures.plan import PlanFigures
 from parplan.figures.timeline import Row, device_rows, link_rows
+from parplan.hardware import Device
 from parplan.palette import TRANSFER, colours_of
 from parplan.report.packing import packed, packed_names
 from parplan.schedule import Schedule
@@ -34,7 +37,7 @@ def drawing_data(figures: PlanFigures, explanation: Explanation | None = None) -
         "transfers": _transfers(schedule),
         "devices": [_row(row) for row in device_rows(schedule)],
         "links": [_row(row) for row in link_rows(schedule) if len(row.start)],
-        "memory": _memory(figures),
+        "memory": memory_data(problem.cluster.devices, figures.memory),
         "path": None if explanation is None else _path(schedule, explanation),
     }
 
@@ -107,11 +110,12 @@ def _transfers(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def _memory(figures: PlanFigures) -> list[dict[str, Any] | None]:
+def memory_data(
+    devices: Sequence[Device], profiles: Sequence[tuple[Whole, Real]]
+) -> list[dict[str, Any] | None]:
     """Return the memory of each device over time; None where nothing fills it."""
     found: list[dict[str, Any] | None] = []
-    devices = figures.plan.problem.cluster.devices
-    for spec, (ticks, used) in zip(devices, figures.memory, strict=True):
+    for spec, (ticks, used) in zip(devices, profiles, strict=True):
         peak = int(used.max(initial=0))
         if peak == 0:
             found.append(None)

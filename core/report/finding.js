@@ -1,5 +1,5 @@
 // Search: bars whose names hold what is looked for stand out, and are gone through one by one.
-const finding = (line, scene) => {
+const finding = line => {
   const search = document.getElementById("search");
   const found = document.getElementById("found");
   const critical = document.getElementById("critical");
@@ -12,16 +12,16 @@ const finding = (line, scene) => {
     const wanted = search.value.trim().toLowerCase();
     const has = wanted ? name => name.toLowerCase().includes(wanted) : null;
     new Set(line.rows.map(row => row.source)).forEach(source => source?.look(has));
-    const only = critical?.checked && scene.path;
+    const only = critical?.checked;
     hits = [];
     hit = -1;
     for (const [row, lane] of bars()) {
       const { source } = row;
-      mark(lane, has ? item => source.matches(item) : only ? item => only.has(item) : null);
+      mark(lane, has ? item => source.matches(item) : only ? row.path?.on(row, lane) ?? (() => false) : null);
       if (lane.next) for (let i = lane.next[0]; i < lane.item.length; i = lane.next[i + 1]) hits.push({ row, lane, i });
     }
     hits.sort((a, b) => a.lane.start[a.i] - b.lane.start[b.i]);
-    found.textContent = has ? `${hits.length} found` : only ? `${only.item.length} steps` : "";
+    found.textContent = has ? `${hits.length} found` : only ? `${line.steps} steps` : "";
     line.showPath(Boolean(only));
   };
   const jump = step => {

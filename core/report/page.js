@@ -2,7 +2,7 @@
 const page = (scene, name) => {
   const colours = palette(scene.colours, scene.microbatches);
   const line = timeline(scene, colours);
-  const finder = finding(line, scene);
+  const finder = finding(line);
   const colourBy = document.getElementById("colour");
   const legend = document.getElementById("legend");
 

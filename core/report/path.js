@@ -1,22 +1,42 @@
-// The critical path: a line along the bars that it consists of, and from each to the next.
+// The critical path of a schedule: a line along the bars that it consists of, and from each to the next.
+// A path has `start` and `until` of its steps, on(row, lane), which says whether a bar (item, index) is on it,
+// and places(rows): where each step's row ends, from the top of all rows; NaN for a pause, or a row not shown.
+// Rows of bars have the `path` of their schedule, or null.
 const pathOf = (packed, tick_s) => {
   const { item, start, until } = columns(packed.steps);
   const waits = column(packed.waits), step = new Map();
   item.forEach((one, i) => step.set(one, i));
   return {
-    item, start: start.map(tick => tick * tick_s), until: until.map(tick => tick * tick_s),
-    has: one => step.has(one),
-    told: one => packed.causes[waits[step.get(one)]],
+    start: start.map(tick => tick * tick_s), until: until.map(tick => tick * tick_s),
+    on: () => one => step.has(one),
+    told: one => step.has(one) ? packed.causes[waits[step.get(one)]] : null,
+    places: rows => {
+      const places = new Map();
+      for (const row of rows)
+        (row.lanes || []).forEach((lane, number) => lane.item.forEach(one => {
+          if (step.has(one) && !places.has(one)) places.set(one, row.y + (number + 1) * row.lane - 1);
+        }));
+      return Float64Array.from(item, one => places.get(one) ?? NaN);
+    },
   };
 };
-// Where the rows hold the bars of the path: of each step, from the top of all rows.
-const placePath = (path, rows) => {
-  const places = new Map();
-  for (const row of rows)
-    (row.lanes || []).forEach((lane, number) => lane.item.forEach(one => {
-      if (path.has(one) && !places.has(one)) places.set(one, row.y + (number + 1) * row.lane - 1);
-    }));
-  return Float64Array.from(path.item, one => places.get(one) ?? NaN);  // NaN: a pause
+// One whose steps tell their row by number: bars are more than its tasks there.
+const pathByRow = (packed, tick_s) => {
+  const { row: rowOf, start, until } = columns(packed);
+  const path = { start: start.map(tick => tick * tick_s), until: until.map(tick => tick * tick_s) };
+  path.on = (row, lane) => {
+    const mine = [...rowOf.keys()].filter(step => rowOf[step] === row.number);
+    const ends = mine.map(step => path.until[step]);
+    return (_, i) => {
+      const step = mine[after(ends, lane.start[i])];
+      return step !== undefined && path.start[step] < lane.end[i];
+    };
+  };
+  path.places = rows => {
+    const places = new Map(rows.filter(row => row.path === path).map(row => [row.number, row.y + row.height - 1]));
+    return Float64Array.from(rowOf, number => places.get(number) ?? NaN);
+  };
+  return path;
 };
 const drawPath = (pen, path, heights, scrolled, axis, theme) => {
   const until = axis.at(axis.right);
@@ -28,7 +48,7 @@ const drawPath = (pen, path, heights, scrolled, axis, theme) => {
     pen.lineWidth = width;
     pen.globalAlpha = alpha;
     pen.beginPath();
-    for (let i = Math.max(0, after(path.until, axis.at(axis.left)) - 1); i < path.item.length && path.start[i] <= until; i++) {
+    for (let i = Math.max(0, after(path.until, axis.at(axis.left)) - 1); i < path.start.length && path.start[i] <= until; i++) {
       const high = heights[i] - scrolled, x = inside(axis.x(path.start[i]));
       if (width === 1 && !isNaN(high) && !isNaN(y) && y !== high) { pen.moveTo(x, y); pen.lineTo(x, high); }
       if (width > 1 && !isNaN(high)) { pen.moveTo(x, high); pen.lineTo(inside(axis.x(path.until[i])), high); }

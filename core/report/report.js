@@ -21,7 +21,7 @@
       const t = -1 - item, what = runs(source.microbatch(item)), places = data.devices;
       const about = item >= 0 ? [`${source.kind(item)}, ${what}`, `mode ${data.modes[tasks.mode[item]]}`]
         : [`transfer, ${what}, ${bytes(transfers.bytes[t])}`, `${places[transfers.source[t]].name} \u2192 ${places[transfers.target[t]].name}`];
-      const critical = path?.has(item) ? [`on the critical path; waits for ${path.told(item)}`] : [];
+      const waits = path?.told(item), critical = waits ? [`on the critical path; waits for ${waits}`] : [];
       const arrival = item >= 0 ? [] : [`arrives at ${seconds(transfers.arrival[t] * tick_s)}`];
       return [source.name(item), ...about, `${row.name}: ${span(lane.start[i], lane.end[i])}`, ...arrival, ...critical].join("\n");
     },
@@ -35,16 +35,16 @@
     }
     return barLane(item, start, end, source);
   };
-  const bars = row => ({ type: "bars", name: row.name, lane: TALL, lanes: row.lanes.map(lane), source });
-  const rows = [{ type: "title", name: "Devices" }];
+  const bars = row => ({ type: "bars", name: row.name, lane: TALL, lanes: row.lanes.map(lane), source, path });
+  const horizon = Math.max(1, data.horizon) * tick_s, rows = [{ type: "title", name: "Devices" }];
   data.devices.forEach((row, d) => {
     rows.push(bars(row));
-    if (data.memory[d]) rows.push(memoryRow(row.name, data.memory[d], tick_s));
+    if (data.memory[d]) rows.push(memoryRow(row.name, data.memory[d], tick_s, horizon));
   });
   if (data.links.length) rows.push({ type: "title", name: "Links" }, ...data.links.map(bars));
   page({
-    rows, path,
-    horizon: Math.max(1, data.horizon) * tick_s,
+    rows,
+    horizon,
     shortest: 4 * tick_s,
     colours: data.colours,
     microbatches: tasks.microbatch.reduce((most, m) => Math.max(most, m), 0),

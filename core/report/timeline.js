@@ -1,14 +1,13 @@
 // A timeline on one canvas: rows of bars and of memory, over an axis of seconds.
 // Names only ever reach the page as canvas text or textContent.
 //
-// A scene has `horizon` and `shortest` (seconds), `colours` ([of a bar, of its text] by kind), `microbatches` (the largest), `path` (or
-// null) and `rows`, each of a `type`:
+// A scene has `horizon` and `shortest` (seconds), `colours` ([of a bar, of its text] by kind), `microbatches`
+// (the largest), and `rows`, each of a `type`:
 //   "title"   name, note
-//   "bars"    name, lane (pixels of one), lanes (of barLane), source
+//   "bars"    name, lane (pixels of one), lanes (of barLane), source, path (or null; see path.js)
 //   "memory"  of memoryRow
 // A source tells of an item: kind(item), microbatch(item), text(item), short(item) for where there is less
-// room, describe(item, row, lane, i),
-// and matches(item) after look(has), where has(name) says whether a name is looked for.
+// room, describe(item, row, lane, i), and matches(item) after look(has), where has(name) says whether a name is looked for.
 const TALL = 20;  // pixels of a lane that holds text
 const AXIS = 26, MEMORY = 34, PAD = 6, TITLE = 22;
 
@@ -21,10 +20,10 @@ const timeline = (scene, colours) => {
   const paint = {};  // how bars are coloured, see colourBy
   let from = 0, to = horizon, waiting = false, breadth = 1;
   let names = 160;  // pixels of the names of rows: fewer on a narrow screen
-  let rows = [], total = AXIS, heights = null, selected = null;
+  let rows = [], total = AXIS, paths = [], selected = null;
 
   const axis = {
-    horizon, left: names, right: names + breadth,
+    left: names, right: names + breadth,
     x: instant => names + (instant - from) / (to - from) * breadth,
     at: pixel => from + (pixel - names) / breadth * (to - from),
   };
@@ -40,7 +39,7 @@ const timeline = (scene, colours) => {
       return placed;
     });
     spacer.style.height = `${Math.max(0, total - canvas.clientHeight)}px`;  // or nothing gives room
-    heights = scene.path && placePath(scene.path, rows);
+    paths = [...new Set(rows.map(row => row.path))].filter(Boolean).map(path => ({ path, heights: path.places(rows) }));
     selected = null;
     redraw();
   };
@@ -135,7 +134,7 @@ const timeline = (scene, colours) => {
         label(row.name, top + Math.min(row.height, row.type === "memory" ? MEMORY : row.lane) / 2,
           row.type === "memory" ? theme.muted : theme.ink);
     }
-    if (heights && paint.path) drawPath(pen, scene.path, heights, scrolled, axis, theme);
+    if (paint.path) for (const { path, heights } of paths) drawPath(pen, path, heights, scrolled, axis, theme);
     if (selected) drawSelected(scrolled);
     drawAxis();
     view.dataset.from = from;  // for who watches from outside
@@ -161,6 +160,7 @@ const timeline = (scene, colours) => {
   return {
     view, canvas, axis, stack, draw, redraw, show, reveal, heads: AXIS,
     get rows() { return rows; },
+    get steps() { return paths.reduce((count, { path }) => count + path.start.length, 0); },
     get range() { return [from, to]; },
     get selected() { return selected; },
     select: bar => { selected = bar; redraw(); },

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from parplan.api import explain, write_comparison
 from parplan.comparison import Comparison, Entry
 from parplan.figures.comparison import comparison_figures
 from parplan.plans import Plan
@@ -109,6 +110,22 @@ def test_operators_that_follow_one_another_are_one_bar() -> None:
     )
 
 
+def test_the_critical_path_runs_from_row_to_row_without_a_hole() -> None:
+    sample = comparison_sample()
+    explanation = explain(sample.plan)
+    html = comparison_html(comparison_figures(sample, "s"), {0: explanation})
+    first, *others = Page(html).data["entries"]
+    path = {name: unpacked(text) for name, text in first["path"].items()}
+    assert path["start"][0] == 0
+    assert path["until"][-1] == first["end"] == sample.plan.schedule.makespan
+    assert path["start"][1:].tolist() == path["until"][:-1].tolist()
+    # All that is on the path runs in its row: work on devices 0 and 1, transfers on links behind.
+    names = [row["name"] for row in (*first["devices"], *first["links"])]
+    assert {names[row] for row in path["row"]} <= {s.place for s in explanation.steps}
+    assert [entry["path"] for entry in others] == [None] * len(others)
+    assert "What bounds each schedule" in html
+
+
 def test_page_asks_for_nothing_else() -> None:
     html = comparison_html(comparison_figures(comparison_sample(), "s"))
     assert not re.search(r"https?:|[\"'(]//[a-z]|@import|url\(|src=|href=|fetch\(|XMLHttp", html)
@@ -127,17 +144,28 @@ def test_hostile_names_are_inert() -> None:
 def test_page_runs_in_a_browser_without_a_word_on_the_console(tmp_path: Path) -> None:
     file = tmp_path / "comparison.html"
     sample = comparison_sample(HOSTILE)
-    file.write_text(comparison_html(comparison_figures(sample, "s")), encoding="utf-8")
+    write_comparison(sample, file)
+    height_of = "document.querySelector('#view canvas').height"
     with browser() as page:
         page.open(file)
         page.wait_for("document.documentElement.dataset.drawn")
         legend = page.tell("document.getElementById('legend').innerText")
         assert legend.split() == ["forward", "backward", "optimizer", "transfer"]
         # The canvas is as tall as its rows: three titles, seven devices; links come if asked for.
-        height = page.tell("document.querySelector('#view canvas').height")
+        height = page.tell(height_of)
         assert height > 3 * 22 + 7 * 18
         page.tell("document.getElementById('transfers').click()")
-        page.wait_for(f"document.querySelector('#view canvas').height > {height}")
+        page.wait_for(f"{height_of} > {height}")
+        page.tell("document.getElementById('transfers').click()")
+        # A chart of memory below each device.
+        page.tell("document.getElementById('memory').click()")
+        page.wait_for(f"{height_of} > {height} + 7 * 30")
+        page.press("c")
+        told = page.wait_for("document.getElementById('found').textContent")
+        assert int(told.removesuffix(" steps")) >= len(sample.entries) - 1
+        page.press("n")
+        details = page.wait_for("document.getElementById('details').textContent")
+        assert "on the critical path" in details
         assert page.said == []
 
 
