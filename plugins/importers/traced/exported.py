@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from parplan.errors import InputError
 from parplan.plugins.importers.traced.archive import (
     INLINED,
     SET_GRADIENT,
@@ -107,7 +108,7 @@ class GraphReader(Collector):
                     scope[node.name] = name
             elif isinstance(node.target, self.torch._ops.HigherOrderOperator):
                 raise branches(short, where)
-            elif isinstance(node.target, self.torch._ops.OpOverload):
+            elif isinstance(node.target, self.torch._ops.OpOverload) and not _only_asserts(node):
                 results = self._results(node, scope, prefix, where)
                 if results:
                     self._call(node, scope, results, (where, kind), has_gradient=has_gradient)
@@ -131,6 +132,12 @@ class GraphReader(Collector):
         """Return the names of what a node returns, and keep what is known of them."""
         value = node.meta.get("val")
         if isinstance(value, self.torch.Tensor):
+            if self.torch._C._functorch.is_batchedtensor(value):
+                raise InputError(
+                    f"module '{where or 'of the model'}' maps a function over a tensor "
+                    "(torch.vmap), which PyTorch's export leaves half done; give it what the "
+                    "function makes (such as a mask of attention), or write it without vmap"
+                )
             scope[node.name] = f"{prefix}{node.name}"
             self.tensors[scope[node.name]] = meta_of(value, where)
             return (scope[node.name],)
@@ -208,6 +215,14 @@ def stack_of(node: Any) -> Mapping[str, tuple[str, Any]]:
     found: Mapping[str, tuple[str, Any]]
     found = meta.get("nn_module_stack") or meta.get("fwd_nn_module_stack") or {}
     return found
+
+
+def _only_asserts(node: Any) -> bool:
+    """Return whether a tensor is made for its number of elements alone, which is not known."""
+    value = node.meta.get("val")
+    shape = getattr(value, "shape", ())
+    unknown = any(not isinstance(n, int) and n.node.hint is None for n in shape)
+    return unknown and not any(_is_tensor(user) or user.op == "output" for user in node.users)
 
 
 def _is_tensor(node: Any) -> bool:

@@ -31,7 +31,8 @@ def traced_graph(name: str, program: Program, effect: EffectOf, options: TracedO
             drafts.trained() if training else drafts.forward(), homes, strict=True
         )
     ]
-    weights = list(parameter_groups(program, layers, options))
+    reached = {name for layer in layers if layer.has_backward for name in layer.parameters}
+    weights = parameter_groups(program, layers, reached if training else (), options)
     groups = [group for group, _ in weights]
     if training:
         whole = whole_modules(options, homes)

@@ -2,11 +2,12 @@
 
 The calls of a program are made once on tensors without data, under the tracer of PyTorch's
 compiler (`torch._functorch.aot_autograd`), which runs autograd on them and writes down what that
-calls. Three things are set right on the way:
+calls. Some things are set right on the way:
 
 - tensors are said to be on the CPU: on ``meta`` a cross entropy loses its backward pass without a
   word, and attention falls apart into scores of all pairs;
-- attention and dropout are called by the names of fused kernels, as an accelerator runs them;
+- attention and dropout are called by the names of fused kernels, as an accelerator runs them, and
+  a histogram of whole numbers, which only accelerators have, is one of floats;
 - a convolution's gradients come from one call; it is written down twice, for one of them each.
 """
 
@@ -162,22 +163,29 @@ class _Replay:
 
     def _make(self, call: Call, scope: dict[str, Any]) -> None:
         args, kwargs = arguments_of(self.torch, call, scope.__getitem__, "cpu")
-        made = self._fused(call, args, kwargs)
+        made = self._replaced(call, args, kwargs)
         if made is None:
             made = operator_of(self.torch, call)(*args, **kwargs)
         several = made if isinstance(made, tuple | list) else (made,)
         tensors = [tensor for tensor in several if isinstance(tensor, self.torch.Tensor)]
         scope.update((n, t) for n, t in zip(call.results, tensors, strict=False) if n is not None)
 
-    def _fused(self, call: Call, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Return what a fused kernel makes in the place of a call's own; None for all others."""
+    def _replaced(self, call: Call, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Return what is made in the place of a call's own result; None for most calls."""
         aten = self.torch.ops.aten
         if call.short == "dropout" and args[2] and 0 < args[1] < 1:
             return aten.native_dropout.default(*args)[0]
+        if call.short == "histc" and not args[0].is_floating_point():
+            return aten.histc.default(args[0].float(), *args[1:], **kwargs).to(args[0].dtype)
         if call.short != ATTENTION or self.attention is Attention.FULL:
             return None
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-        known: dict[str, Any] = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "scale": None}
+        known: dict[str, Any] = {
+            "attn_mask": None,
+            "dropout_p": 0.0,
+            "is_causal": False,
+            "scale": None,
+        }
         known |= {**dict(zip(names, args, strict=False)), **kwargs}
         query, key, value, mask = (known[name] for name in names[:4])
         rest = (known["dropout_p"], known["is_causal"])

@@ -34,7 +34,8 @@ def joint_graph(name: str, joint: Joint, effect: EffectOf, options: TorchOptions
     kept = [draft for at, draft in enumerate(drafts.drafts) if at not in summed]
     steps = _steps(joint, kept, gradients, options)
     layers = [step.layer for step in steps]
-    weights = parameter_groups(joint.program, layers, options)
+    reached = {path for step in steps for path in step.gradients}
+    weights = parameter_groups(joint.program, layers, reached, options)
     optimizers = updates(layers, {group.name: group for group, trained in weights if trained})
     graph = Graph(
         name,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
-from parplan.differentiation import Layer, Passes, Update, Work
+from parplan.differentiation import Layer, Update, Work
 from parplan.graph import Kernel, ParameterGroup
 from parplan.plugins.importers.traced.options import TracedOptions
 from parplan.plugins.importers.traced.program import Given, Meta, Program, Source
@@ -18,15 +18,20 @@ MASTER_BYTES = 4
 
 
 def parameter_groups(
-    program: Program, layers: Sequence[Layer], options: TracedOptions
+    program: Program, layers: Sequence[Layer], reached: Container[str], options: TracedOptions
 ) -> list[tuple[ParameterGroup, bool]]:
-    """Return the parameters that layers read, and whether each gets a gradient."""
+    """Return the parameters that layers read, and whether each gets a gradient.
+
+    Parameters
+    ----------
+    reached
+        Those that a gradient reaches, if they are trained.
+    """
     read = {name for layer in layers for name in layer.parameters}
-    training = options.workload is Passes.TRAINING
     found: dict[str, tuple[ParameterGroup, bool]] = {}
     for name, given in program.given.items():
         if given.source is Source.PARAMETER and given.path in read:
-            trained = training and given.trained
+            trained = given.trained and given.path in reached
             found[given.path] = (_group(given, program.tensors[name], options, trained), trained)
     return list(found.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,14 +11,25 @@ from typing import Any
 
 from parplan.errors import InputError
 from parplan.plugins.importers.traced.exported import read_program
+from parplan.plugins.importers.traced.known_values import known_numbers
 from parplan.plugins.importers.traced.program import Program
 from parplan.system.extras import required
 
 
-def trace(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Program:
+def trace(
+    module: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    known: Mapping[str, Any] | None = None,
+) -> Program:
     """Return the program of a module called with arguments, by ``torch.export``.
 
     Weights and arguments may be on the device ``meta``: their values are not used.
+
+    Parameters
+    ----------
+    known
+        Further arguments, whose values tell the module what to do (`known_values`).
 
     Raises
     ------
@@ -28,11 +40,26 @@ def trace(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Prog
     if isinstance(module, export.ExportedProgram):
         return read_program(module)
     try:
-        with quiet():
+        with quiet(), _called_with(module, known or {}):
             exported = export.export(module, args, dict(kwargs))
     except Exception as error:  # whatever the module's own code raises
         raise _failure(module, error) from error
     return read_program(exported)
+
+
+@contextlib.contextmanager
+def _called_with(module: Any, known: Mapping[str, Any]) -> Iterator[None]:
+    """Let a module have some of its arguments already."""
+    if not known:
+        yield
+        return
+    own = module.forward
+    module.forward = functools.partial(own, **known)
+    try:
+        with known_numbers(required("torch", "torch")):
+            yield
+    finally:
+        module.forward = own
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ that are not fused.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,14 +19,12 @@ from parplan.differentiation import Passes
 from parplan.errors import InputError
 from parplan.graph import Graph
 from parplan.plugins.importers.analytic.config import read_config
+from parplan.plugins.importers.traced.example_inputs import Sizes, example_inputs
 from parplan.plugins.importers.traced.options import TorchOptions
 from parplan.plugins.importers.traced.torch_importer import torch_graph
 from parplan.plugins.importers.traced.tracing import trace
 from parplan.spec.structuring import did_you_mean, structure
 from parplan.system.extras import required
-
-DEFAULT_SEQUENCE = 4096
-UNLIMITED = 2**62
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 """PyTorch's names of the number formats."""
@@ -45,6 +42,8 @@ class TransformersOptions(TorchOptions):
         Those of a decoder behind an encoder; as many by default.
     microbatch
         Sequences per microbatch, or images, or pairs of them.
+    image_size
+        Pixels along a side of each image; by default as the configuration says.
     dtype
         Format of weights and activations: ``bf16``, ``fp16`` or ``fp32``.
     model_class
@@ -55,17 +54,26 @@ class TransformersOptions(TorchOptions):
     sequence: int | None = None
     target_sequence: int | None = None
     microbatch: int = 1
+    image_size: int | None = None
     dtype: str = "bf16"
     model_class: str = ""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        for what in ("sequence", "target_sequence", "microbatch"):
+        for what in ("sequence", "target_sequence", "microbatch", "image_size"):
             value = getattr(self, what)
             if value is not None and value < 1:
                 raise InputError(f"{what} is {value}; it must be at least 1")
         if self.dtype not in DTYPES:
             raise InputError(f"'{self.dtype}' is no format; there are {', '.join(DTYPES)}")
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much the model is given."""
+        training = self.workload is Passes.TRAINING
+        return Sizes(
+            self.sequence, self.target_sequence, self.microbatch, self.image_size, training
+        )
 
 
 class Transformers(Importer):
@@ -85,10 +93,10 @@ class Transformers(Importer):
         try:
             config = _config(library, read_config(path))
             with torch.device("meta"):
-                model = _class(library, config, chosen.model_class)(config)
+                model = _made(_class(library, config, chosen.model_class), config)
                 model = model.to(getattr(torch, DTYPES[chosen.dtype]))
-                inputs = _inputs(torch, model, chosen)
-            program = trace(model, (), inputs)
+                inputs = example_inputs(torch, model, chosen.sizes)
+            program = trace(model, (), inputs.given, inputs.known)
             return torch_graph(_title(path), program, chosen)
         except InputError as error:
             raise error.located(file=str(path)) from None
@@ -117,6 +125,19 @@ def _config(library: Any, values: dict[str, Any]) -> Any:
         raise InputError(f"transformers refuses it: {type(error).__name__}: {error}") from error
 
 
+def _made(make: Any, config: Any) -> Any:
+    """Return the model of a configuration, which keeps nothing from call to call."""
+    for part in (config, *(getattr(config, name) for name in getattr(config, "sub_configs", ()))):
+        if getattr(part, "use_cache", None):
+            part.use_cache = False
+    try:
+        return make(config)
+    except Exception as error:
+        raise InputError(
+            f"transformers cannot make the model: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _class(library: Any, config: Any, name: str) -> Any:
     """Return the class of a configuration's model."""
     chosen = name or next(iter(getattr(config, "architectures", None) or ()), "")
@@ -131,48 +152,3 @@ def _class(library: Any, config: Any, name: str) -> Any:
     language = library.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
     auto = library.AutoModelForCausalLM if type(config) in language else library.AutoModel
     return auto.from_config
-
-
-def _inputs(torch: Any, model: Any, options: TransformersOptions) -> dict[str, Any]:
-    """Return what a model is called with: as much as its forward method asks for."""
-    config = model.config
-    accepted = inspect.signature(model.forward).parameters
-    text = getattr(config, "text_config", None) or config
-    longest = getattr(text, "max_position_embeddings", None)
-    longest = longest or getattr(text, "n_positions", None) or UNLIMITED
-    sequence = options.sequence or min(longest, DEFAULT_SEQUENCE)
-    if sequence > longest:
-        raise InputError(
-            f"a sequence of {sequence} tokens does not fit the model's {longest} positions",
-            key="model.options.sequence",
-        )
-    training = options.workload is Passes.TRAINING
-    batch = options.microbatch
-    made: dict[str, Any] = {}
-    decoded = getattr(config, "is_encoder_decoder", False)
-    length = (options.target_sequence or sequence) if decoded else sequence
-    if "input_ids" in accepted:
-        made["input_ids"] = torch.zeros(batch, sequence, dtype=torch.long)
-    if "pixel_values" in accepted and not ("input_ids" in accepted and "labels" in accepted):
-        made["pixel_values"] = _images(torch, model, batch)
-    if training and "labels" in accepted and "input_ids" in accepted:
-        made["labels"] = torch.zeros(batch, length, dtype=torch.long)
-    if decoded and "decoder_input_ids" in accepted:
-        made["decoder_input_ids"] = torch.zeros(batch, length, dtype=torch.long)
-    if "use_cache" in accepted:
-        made["use_cache"] = False
-    if training and "return_loss" in accepted:
-        made["return_loss"] = True
-    if not made:
-        raise InputError(f"'{type(model).__name__}' takes neither tokens nor images")
-    return made
-
-
-def _images(torch: Any, model: Any, batch: int) -> Any:
-    """Return images of the size that a model takes."""
-    config = model.config
-    vision = getattr(config, "vision_config", None) or config
-    size = getattr(vision, "image_size", None) or 224
-    height, width = size if isinstance(size, list | tuple) else (size, size)
-    channels = getattr(vision, "num_channels", None) or 3
-    return torch.zeros(batch, channels, height, width, dtype=next(model.parameters()).dtype)

@@ -71,6 +71,50 @@ CLIP: Mapping[str, Any] = {
 }
 
 
+VISION: Mapping[str, Any] = CLIP["vision_config"]
+LLAVA: Mapping[str, Any] = {
+    "architectures": ["LlavaForConditionalGeneration"],
+    "model_type": "llava",
+    "image_token_index": 999,
+    "text_config": LLAMA,
+    "vision_config": {**VISION, "model_type": "clip_vision_model", "num_hidden_layers": 2},
+}
+QWEN2_VL: Mapping[str, Any] = {
+    **LLAMA,
+    "architectures": ["Qwen2VLForConditionalGeneration"],
+    "model_type": "qwen2_vl",
+    "num_hidden_layers": 1,
+    "image_token_id": 999,
+    "vision_start_token_id": 998,
+    "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+    "vision_config": {
+        "depth": 1,
+        "embed_dim": 64,
+        "hidden_size": 64,
+        "image_size": 56,
+        "in_chans": 3,
+        "mlp_ratio": 2,
+        "num_heads": 4,
+        "patch_size": 14,
+    },
+}
+WHISPER: Mapping[str, Any] = {
+    "architectures": ["WhisperForConditionalGeneration"],
+    "model_type": "whisper",
+    "d_model": 64,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 128,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 128,
+    "encoder_layers": 1,
+    "max_source_positions": 50,
+    "max_target_positions": 32,
+    "pad_token_id": 0,
+    "vocab_size": 500,
+}
+
+
 def load(folder: Path, kind: str, config: Mapping[str, Any], **options: Any) -> Graph:
     path = folder / "tiny.json"
     path.write_text(json.dumps(config))
@@ -125,6 +169,51 @@ def test_clip_is_two_towers(tmp_path: Path) -> None:
     assert any(name.startswith("text_model") for name in starts)
 
 
+def test_a_model_that_asks_for_the_sizes_of_images_is_told(tmp_path: Path) -> None:
+    """Qwen2-VL reads how many patches an image has, and where it stands among the tokens."""
+    made = load(tmp_path, "transformers", QWEN2_VL, microbatch=2)
+    written = load(tmp_path, "huggingface", QWEN2_VL, microbatch=2)
+    assert parameters(made) == parameters(written)
+    assert flops(made, Kind.FORWARD) == flops(written, Kind.FORWARD)
+    assert flops(made, *BACKWARD) == flops(written, *BACKWARD)
+    larger = load(tmp_path, "transformers", QWEN2_VL, microbatch=2, image_size=112)
+    assert flops(larger, Kind.FORWARD) > flops(made, Kind.FORWARD)
+    for wrong, reason in ((60, "cannot be divided"), (560, "no room for text")):
+        with pytest.raises(InputError, match=reason):
+            load(tmp_path, "transformers", QWEN2_VL, image_size=wrong)
+
+
+def test_llava_runs_a_layer_that_nothing_reads(tmp_path: Path) -> None:
+    """The analytic importer leaves it out; everything else is the same, the gradients too."""
+    made = load(tmp_path, "transformers", LLAVA, granularity="layer")
+    written = load(tmp_path, "huggingface", LLAVA)
+    (unread,) = {o.module for o in made.operators if o.module.endswith("encoder.layers.1")}
+    extra = sum(o.flops for o in made.operators if o.module == unread)
+    assert flops(made, *BACKWARD) == flops(written, *BACKWARD) > 0
+    assert flops(made, Kind.FORWARD) == flops(written, Kind.FORWARD) + extra
+    assert {o.kind for o in made.operators if o.module == unread} == {Kind.FORWARD}
+
+
+def test_sound_is_read_as_spectra(tmp_path: Path) -> None:
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    made = load(tmp_path, "transformers", WHISPER, granularity="layer")
+    options = {key: value for key, value in WHISPER.items() if key != "architectures"}
+    model = WhisperForConditionalGeneration(WhisperConfig(**options))
+    # The head and the table of tokens are one; positions of the encoder are not trained.
+    assert parameters(made) == sum(p.numel() for p in model.parameters())
+    modules = {operator.module for operator in made.operators}
+    assert {"model.encoder.layers.0", "model.decoder.layers.0"} <= modules
+
+
+def test_autograd_runs_what_the_rules_say(tmp_path: Path) -> None:
+    rules = load(tmp_path, "transformers", MIXTRAL)
+    joint = load(tmp_path, "transformers", MIXTRAL, joint=True)
+    for kind in (Kind.FORWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT):
+        assert flops(joint, kind) == flops(rules, kind)
+    assert joint.parameters == rules.parameters
+
+
 def test_without_training_there_is_no_backward_pass(tmp_path: Path) -> None:
     made = load(tmp_path, "transformers", LLAMA, workload="inference")
     assert {o.kind for o in made.operators} == {Kind.FORWARD}
@@ -138,6 +227,7 @@ def test_without_training_there_is_no_backward_pass(tmp_path: Path) -> None:
         ({"model_type": None}, {}, "missing or no text"),
         ({"architectures": ["NoSuchModel"]}, {}, "no model 'NoSuchModel'"),
         ({"hidden_size": "wide"}, {}, "refuses it"),
+        ({"pad_token_id": 5000}, {}, "cannot make the model"),
         ({}, {"sequence": 4096}, "does not fit the model's 128 positions"),
         ({}, {"dtype": "int4"}, "is no format"),
     ],
