@@ -76,7 +76,7 @@ def torch_chain(plan: Plan, options: TorchChainOptions, who: str) -> TorchChain:
         Naming what the trainer ``who`` cannot run.
     """
     cuts = (partial(turned, group_of=lambda module: part_of(module, options.modules)),)
-    settings = TorchCsvOptions(options.order, options.slack, options.as_chain)
+    settings = TorchCsvOptions(order=options.order, slack=options.slack, as_chain=options.as_chain)
     program = in_chain_order(torch_program(plan, settings, cuts))
     placement = placement_of([stage.device for stage in program.stages], tuple(Placement), who)
     graph_s = graph_makespan_s(plan, settings, program, cuts)
