@@ -22,20 +22,23 @@ from parplan.stages.program import Action, ActionKind
 
 HOST, DEVICE = "user_annotation", "gpu_user_annotation"
 
-_ACTION = re.compile(r"PP:(\d{1,6})([FBIW])(\d{1,6})")
+_ACTION = re.compile(r"(\d{1,6})([FBIW])(\d{1,6})")
+_RANGE = re.compile(r"PP:(?:(\w+)|\(([\w;]+)\)OVERLAP_F_B)")
 
 
 @frozen
 class Range:
-    """An action as it ran.
+    """Actions as they ran.
 
     Attributes
     ----------
+    actions
+        One, or those that PyTorch runs one after another in the same range (``OVERLAP_F_B``).
     start_ns, end_ns
         On the clock of the machine, from the same moment in all traces.
     """
 
-    action: Action
+    actions: tuple[Action, ...]
     start_ns: int
     end_ns: int
 
@@ -69,7 +72,7 @@ def read_kineto(path: Path) -> tuple[Range, ...]:
 
 def _ranges(events: Sequence[Mapping[str, Any]], base_ns: int) -> Iterator[Range]:
     """Yield the actions, those of the device where there are any."""
-    named = [(event, match) for event in events if (match := _named(event)) is not None]
+    named = [(event, actions) for event in events if (actions := _actions(event))]
     device = [pair for pair in named if pair[0].get("cat") == DEVICE]
     chosen = device or named
     busy: Counter[str] = Counter()
@@ -79,28 +82,33 @@ def _ranges(events: Sequence[Mapping[str, Any]], base_ns: int) -> Iterator[Range
         return
     place = max(busy, key=lambda name: busy[name])
     made = [
-        _range(event, match, base_ns)
-        for event, match in chosen
+        _range(event, actions, base_ns)
+        for event, actions in chosen
         if not device or _place(event) == place
     ]
     yield from sorted(made, key=lambda found: found.start_ns)
 
 
-def _named(event: Mapping[str, Any]) -> re.Match[str] | None:
-    """Return what the name of an event says, if it is the range of an action."""
-    if event.get("ph") != "X":
-        return None
+def _actions(event: Mapping[str, Any]) -> tuple[Action, ...]:
+    """Return the actions that an event is the range of; none if it is no such range."""
     name = event.get("name")
-    if event.get("cat") not in (HOST, DEVICE) or not isinstance(name, str):
-        return None
-    return _ACTION.fullmatch(name)
+    if event.get("ph") != "X" or event.get("cat") not in (HOST, DEVICE):
+        return ()
+    match = _RANGE.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        return ()
+    parts = [_ACTION.fullmatch(text) for text in (match[1] or match[2]).split(";")]
+    return tuple(
+        Action(int(part[1]), ActionKind(part[2]), int(part[3]))
+        for part in parts
+        if part is not None
+    )
 
 
 def _place(event: Mapping[str, Any]) -> str:
     return f"{event.get('pid')} {event.get('tid')}"
 
 
-def _range(event: Mapping[str, Any], match: re.Match[str], base_ns: int) -> Range:
-    action = Action(int(match[1]), ActionKind(match[2]), int(match[3]))
+def _range(event: Mapping[str, Any], actions: tuple[Action, ...], base_ns: int) -> Range:
     start = base_ns + nanoseconds(event, "ts")
-    return Range(action, start, start + max(0, nanoseconds(event, "dur")))
+    return Range(actions, start, start + max(0, nanoseconds(event, "dur")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
@@ -18,7 +18,9 @@ class _Run:
     """One run of an action; steps count from 0."""
 
     step: int
-    range: Range
+    action: Action
+    start_ns: int
+    end_ns: int
 
 
 def recorded(program: StageProgram, traces: Mapping[str, tuple[Range, ...]]) -> Recording:
@@ -27,6 +29,7 @@ def recorded(program: StageProgram, traces: Mapping[str, tuple[Range, ...]]) -> 
     PyTorch waits for the input of an action within its range. What lies before the end of the
     actions that make this input is recorded as waiting, and the rest as work, in which the transfer
     is: so the clocks of the machines have to agree. An action that runs again begins a new step.
+    Actions of one range run one after another, and share its work in proportion to the plan.
 
     Parameters
     ----------
@@ -38,9 +41,12 @@ def recorded(program: StageProgram, traces: Mapping[str, tuple[Range, ...]]) -> 
     InputError
         Naming the trace: an action that the program does not have, a rank that is in two traces.
     """
-    runs = [run for name, ranges in _checked(program, traces).items() for run in _steps(ranges)]
-    ends = {(run.step, run.range.action): run.range.end_ns for run in runs}
-    begin = min(run.range.start_ns for run in runs)
+    checked = _checked(program, traces)
+    rough = [run for ranges in checked.values() for run in _runs(program, ranges, {})]
+    ends = _ends(rough)  # of what shares a range only nearly: its wait counts as work
+    runs = [run for ranges in checked.values() for run in _runs(program, ranges, ends)]
+    ends = _ends(runs)
+    begin = min(run.start_ns for run in runs)
     spans = [span for run in runs for span in _spans(program, run, ends, begin)]
     return Recording(
         plan=program.name,
@@ -57,13 +63,14 @@ def _checked(
     seen: dict[int, str] = {}
     for name, ranges in traces.items():
         for found in ranges:
-            if found.action not in known:
-                raise InputError(
-                    f"it has the action 'PP:{found.action}', and the plan '{program.name}' has "
-                    "none such; it is of another plan",
-                    file=name,
-                )
-        for stage in {found.action.stage for found in ranges}:
+            for action in found.actions:
+                if action not in known:
+                    raise InputError(
+                        f"it has the action 'PP:{action}', and the plan '{program.name}' has "
+                        "none such; it is of another plan",
+                        file=name,
+                    )
+        for stage in {action.stage for found in ranges for action in found.actions}:
             rank = program.stages[stage].rank
             if seen.setdefault(rank, name) != name:
                 raise InputError(
@@ -74,34 +81,55 @@ def _checked(
     return traces
 
 
-def _steps(ranges: tuple[Range, ...]) -> Iterator[_Run]:
+Ends = Mapping[tuple[int, Action], int]
+"""When each action ended in each step."""
+
+
+def _ends(runs: Iterable[_Run]) -> Ends:
+    return {(run.step, run.action): run.end_ns for run in runs}
+
+
+def _runs(program: StageProgram, ranges: Iterable[Range], ends: Ends) -> Iterator[_Run]:
     """Yield the runs of the actions of one trace."""
+    planned = {timed.action: timed.seconds for rank in program.ranks for timed in rank.actions}
     count: Counter[Action] = Counter()
     for found in ranges:
-        yield _Run(count[found.action], found)
-        count[found.action] += 1
+        first = found.actions[0]
+        made = _made(program, count[first], first, ends)
+        begin = min(max(found.start_ns, made), found.end_ns)
+        shares = [planned[action] for action in found.actions]
+        whole = sum(shares)
+        start, done = found.start_ns, 0.0
+        for action, share in zip(found.actions, shares, strict=True):
+            done += share / whole if whole else 1 / len(shares)
+            end = begin + round((found.end_ns - begin) * min(done, 1.0))
+            yield _Run(count[action], action, start, end)
+            count[action] += 1
+            start = end
 
 
-def _spans(
-    program: StageProgram, run: _Run, ends: Mapping[tuple[int, Action], int], begin: int
-) -> Iterator[Span]:
+def _spans(program: StageProgram, run: _Run, ends: Ends, begin: int) -> Iterator[Span]:
     """Yield the work of a run, and the wait before it where there is one."""
-    action = run.range.action
-    stage = program.stages[action.stage]
-    made = max((ends.get((run.step, one), 0) for one in _inputs(program, action)), default=0)
-    start = min(max(run.range.start_ns, made), run.range.end_ns)
-    parts = ((WAIT, run.range.start_ns, start), (action.kind.value, start, run.range.end_ns))
-    for what, first, last in parts:
+    stage = program.stages[run.action.stage]
+    made = _made(program, run.step, run.action, ends)
+    start = min(max(run.start_ns, made), run.end_ns)
+    kind = run.action.kind
+    for what, first, last in ((WAIT, run.start_ns, start), (kind.value, start, run.end_ns)):
         if what != WAIT or last > first:
             yield Span(
                 stage.device,
-                stage.operators(action.kind),
+                stage.operators(kind),
                 what,
-                program.numbers[action.microbatch],
+                program.numbers[run.action.microbatch],
                 (first - begin) / 1e9,
                 (last - first) / 1e9,
                 run.step,
             )
+
+
+def _made(program: StageProgram, step: int, action: Action, ends: Ends) -> int:
+    """Return when the last input of an action was made; 0 if it has none that was recorded."""
+    return max((ends.get((step, one), 0) for one in _inputs(program, action)), default=0)
 
 
 def _inputs(program: StageProgram, action: Action) -> Iterator[Action]:

@@ -64,6 +64,22 @@ def test_the_time_before_the_input_is_there_is_waiting(stages: Path, tmp_path: P
     assert set(zero[2].operators) == {*program.stages[0].backward, *program.stages[0].weight}
 
 
+def test_actions_of_one_range_share_its_work_as_planned(stages: Path, tmp_path: Path) -> None:
+    program = read_manifest(stages)
+    seconds = {str(t.action): t.seconds for rank in program.ranks for t in rank.actions}
+    forward, backward = seconds["1F1"], seconds["1B0"]
+    took = 3 * (forward + backward)
+    first = write(tmp_path / "0.json", [("0F0", 0, 1), ("0F1", 1, 7)])
+    second = write(tmp_path / "1.json", [("1F0", 1, 2), ("(1F1;1B0)OVERLAP_F_B", 5, 7 + took)])
+    spans = [s for s in read(program, first, second) if s.start_s >= 5]
+    middle = 7 + 3 * forward
+    assert told(tuple(spans)) == [
+        (WAIT, 1, 0, 5, 7),
+        ("F", 1, 0, 7, round(middle, 6)),
+        ("B", 0, 0, round(middle, 6), round(7 + took, 6)),
+    ]
+
+
 def test_what_runs_again_is_another_step(stages: Path, tmp_path: Path) -> None:
     ranges = [("0F0", 0, 1), ("0F1", 1, 2), ("0F0", 5, 6), ("0F1", 6, 8)]
     spans = read(read_manifest(stages), write(tmp_path / "t.json", ranges))
@@ -88,13 +104,13 @@ def test_a_real_trace_has_the_names_that_pytorch_gives(stages: Path, tmp_path: P
 
     ones = torch.ones(8, 8)
     with profile(activities=[ProfilerActivity.CPU]) as made:
-        for text in ("0F0", "0SEND_F0", "0F1"):
+        for text in ("0F0", "0SEND_F0", "(0F1;0B0)OVERLAP_F_B"):
             name = schedules._get_profiler_function_name(schedules._Action.from_str(text))
             with record_function(name):
                 torch.mm(ones, ones)
     made.export_chrome_trace(str(tmp_path / "t.json"))
     spans = read(read_manifest(stages), tmp_path / "t.json")
-    assert [(s.action, s.microbatch) for s in spans] == [("F", 0), ("F", 1)]
+    assert [(s.action, s.microbatch) for s in spans] == [("F", 0), ("F", 1), ("B", 0)]
     assert all(0 < s.seconds < 60 for s in spans)
     assert spans[0].start_s == 0 < spans[0].end_s <= spans[1].start_s
 
