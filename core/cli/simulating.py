@@ -17,7 +17,7 @@ from parplan.cli.output import emit, emit_json
     default="0.05",
     show_default=True,
     metavar="NOISE",
-    help="Spread of times: a number for all, KIND=NUMBER,... or a YAML file.",
+    help="Spread of times: a number for all, KIND=NUMBER,..., a YAML file, or measured costs.",
 )
 @click.option(
     "--straggler",

@@ -69,6 +69,18 @@ def save(kind: FileKind, content: dict[str, Any], path: Path) -> None:
     write_bytes(path, encoded)
 
 
+def says_kind(path: Path, kind: FileKind) -> bool:
+    """Return whether a file says that it is of a kind; its content may still be damaged.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cannot be read, or is too large.
+    """
+    head = read_bytes(path, SIZE_LIMIT)[:200]
+    return f'"format":"{kind.form}"'.encode() in head.replace(b" ", b"")
+
+
 def load(kind: FileKind, path: Path, read: Callable[[Any], T]) -> T:
     """Return what ``read`` makes of the content of a file.
 

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from parplan.errors import InputError
+from parplan.files.json_file import says_kind
 from parplan.graph import Kind
+from parplan.measuring.measured_costs import COSTS, MeasuredCosts, load_costs
 from parplan.spec.document import read_document
 from parplan.spec.structuring import structure
 
@@ -67,11 +69,14 @@ class Noise:
     stragglers
         Devices that are slow by a known factor. A task on several devices takes as long as on the
         slowest of them.
+    operators
+        Coefficient of variation of operators by name, in place of that of their kind.
     """
 
     spread: Mapping[str, float] = field(factory=dict)
     device_spread: float = 0.0
     stragglers: tuple[Straggler, ...] = field(default=(), converter=_stragglers)
+    operators: Mapping[str, float] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         for kind, value in self.spread.items():
@@ -81,6 +86,8 @@ class Noise:
                     f"there is no kind of work '{kind}'; kinds are {known}", key="noise"
                 )
             _require(value >= 0, f"noise of '{kind}'", value, "no coefficient of variation")
+        for name, value in self.operators.items():
+            _require(value >= 0, f"noise of '{name}'", value, "no coefficient of variation")
         _require(self.device_spread >= 0, "device_spread", self.device_spread, "no spread")
 
     def __str__(self) -> str:
@@ -91,6 +98,10 @@ class Noise:
         parts = [f"{', '.join(kinds)} {100 * v:g}%" for v, kinds in by_value.items() if v > 0]
         if len(parts) == 1 and len(by_value) == 1:
             parts = [f"all {100 * next(iter(by_value)):g}%"]
+        if self.operators:
+            low, high = min(self.operators.values()), max(self.operators.values())
+            own = f"{100 * low:.3g}%" + ("" if low == high else f" to {100 * high:.3g}%")
+            parts.append(f"{len(self.operators)} operators by name {own}")
         if self.device_spread > 0:
             parts.append(f"each device {100 * self.device_spread:g}% for the whole step")
         for s in self.stragglers:
@@ -114,7 +125,9 @@ def read_noise(given: NoiseLike, stragglers: Iterable[str] = ()) -> Noise:
     ----------
     given
         A coefficient of variation for everything, e.g. 0.05; ``"forward=0.05,transfer=0.2"``; a
-        mapping by kind; or the path of a YAML or JSON file with the fields of ``Noise``.
+        mapping by kind; the path of a YAML or JSON file with the fields of ``Noise``; or that of
+        measured costs, whose operators then have the spread that was measured, the largest of all
+        devices and modes.
     stragglers
         ``"DEVICE=1.1"`` (always) or ``"DEVICE=1.1@0.2"`` (in a fifth of the steps) each.
 
@@ -125,7 +138,7 @@ def read_noise(given: NoiseLike, stragglers: Iterable[str] = ()) -> Noise:
     """
     noise = _read(given)
     more = tuple(_straggler(text) for text in stragglers)
-    return Noise(noise.spread, noise.device_spread, (*noise.stragglers, *more))
+    return evolve(noise, stragglers=(*noise.stragglers, *more))
 
 
 def _read(given: NoiseLike) -> Noise:
@@ -136,7 +149,7 @@ def _read(given: NoiseLike) -> Noise:
     if isinstance(given, int | float):
         return Noise(dict.fromkeys(KINDS, float(given)))
     if isinstance(given, Mapping):
-        fields = {"spread", "device_spread", "stragglers"}
+        fields = {"spread", "device_spread", "stragglers", "operators"}
         data = given if fields & set(given) else {"spread": dict(given)}
         return structure(data, Noise, key="noise")
     if isinstance(given, str):
@@ -148,10 +161,21 @@ def _read(given: NoiseLike) -> Noise:
     path = Path(given)
     if not path.exists():
         raise InputError(
-            f"'{given}' is no noise: give a number such as 0.05, KIND=NUMBER,... or a YAML file",
+            f"'{given}' is no noise: give a number such as 0.05, KIND=NUMBER,..., a YAML file, or "
+            "measured costs",
             key="noise",
         )
+    if says_kind(path, COSTS):
+        return _measured(load_costs(path))
     return structure(read_document(path).data, Noise, file=str(path))
+
+
+def _measured(costs: MeasuredCosts) -> Noise:
+    """Return the spread that was measured of each operator."""
+    spread: dict[str, float] = {}
+    for one in costs.operators:
+        spread[one.operator] = max(one.spread, spread.get(one.operator, 0.0))
+    return Noise(operators=spread)
 
 
 def _number(text: str) -> float | None:

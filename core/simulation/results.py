@@ -116,6 +116,7 @@ class Simulation:
             "noise": {
                 "spread": dict(self.noise.spread),
                 "device_spread": self.noise.device_spread,
+                "operators": dict(self.noise.operators),
                 "stragglers": [
                     {"device": s.device, "factor": s.factor, "probability": s.probability}
                     for s in self.noise.stragglers

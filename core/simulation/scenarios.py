@@ -16,7 +16,7 @@ from parplan.errors import InputError
 from parplan.problem import STEP, Problem
 from parplan.search.scheduling.network import Network
 from parplan.search.scheduling.tables import Real, Whole
-from parplan.simulation.noise import KIND_NAMES, KINDS, TRANSFER, Noise
+from parplan.simulation.noise import KIND_NAMES, TRANSFER, Noise
 
 TASKS, DEVICES, STRAGGLERS, TRANSFERS = range(4)
 """Random streams of a scenario; a tensor's second target has one more, and so on."""
@@ -37,7 +37,8 @@ class Scenarios:
     Raises
     ------
     InputError
-        If there is no scenario, or a straggler is no device of the problem.
+        If there is no scenario, a straggler is no device of the problem, or all operators with
+        noise of their own are of another.
     """
 
     problem: Problem
@@ -59,15 +60,23 @@ class Scenarios:
                     key="straggler",
                 )
 
+        operators = self.noise.operators
+        if operators and not operators.keys() & self.problem.graph.operator_index.keys():
+            raise InputError(
+                f"operator '{next(iter(operators))}' and all others with noise of their own are "
+                f"not in problem '{self.problem.name}'",
+                key="noise",
+            )
+
     def factors(self, network: Network, at_once: int) -> Iterator[Real]:
         """Yield the factors of activities, ``(activities, scenarios)``, some scenarios at once."""
-        facts = _facts(network)
+        facts, spreads = _facts(network), self._spreads(network)
         for first in range(0, self.count, at_once):
             last = min(first + at_once, self.count)
-            rows = [self._factors(facts, scenario) for scenario in range(first, last)]
+            rows = [self._factors(facts, spreads, scenario) for scenario in range(first, last)]
             yield np.ascontiguousarray(np.array(rows).T)
 
-    def _factors(self, facts: _Facts, scenario: int) -> Real:
+    def _factors(self, facts: _Facts, spreads: Real, scenario: int) -> Real:
         count = len(facts.devices)
         moves = np.zeros(len(facts.place))
         for rank in range(int(facts.rank.max(initial=-1)) + 1):
@@ -75,10 +84,19 @@ class Scenarios:
             mine = facts.rank == rank
             moves[mine] = drawn[facts.place[mine]]
         normals = np.concatenate((self._normals(TASKS, scenario, count), moves))
-        spreads = np.array([self.noise.spread.get(kind, 0.0) for kind in KINDS])
-        found = _lognormal(normals, spreads[facts.kind])
+        found = _lognormal(normals, spreads)
         found[:count] *= self.device_factors(scenario)[facts.devices].max(axis=1)
         return np.round(found / RESOLUTION) * RESOLUTION
+
+    def _spreads(self, network: Network) -> Real:
+        """Return the coefficient of variation of each activity."""
+        spread, own = self.noise.spread, self.noise.operators
+        operators = [
+            own.get(o.name, spread.get(KIND_NAMES[o.kind], 0.0))
+            for o in network.problem.graph.operators
+        ]
+        tasks = [operators[o] for o, _ in network.tasks]
+        return np.array(tasks + [spread.get(TRANSFER, 0.0)] * len(network.transfers))
 
     def device_factors(self, scenario: int) -> Real:
         """Return what each device multiplies the times of its tasks with, for the whole step."""
@@ -107,8 +125,6 @@ class _Facts:
 
     Attributes
     ----------
-    kind
-        Index into ``KINDS`` of each activity.
     devices
         ``(tasks, size of the largest group)``; smaller groups name their first device again.
     place, rank, places
@@ -116,7 +132,6 @@ class _Facts:
         targets of that tensor, and how many such numbers there are.
     """
 
-    kind: Whole
     devices: Whole
     place: Whole
     rank: Whole
@@ -125,9 +140,6 @@ class _Facts:
 
 def _facts(network: Network) -> _Facts:
     problem = network.problem
-    operators = [KINDS.index(KIND_NAMES[o.kind]) for o in problem.graph.operators]
-    kinds = [operators[o] for o, _ in network.tasks]
-    kinds += [KINDS.index(TRANSFER)] * len(network.transfers)
     groups = [network.alternative(task).devices for task in range(len(network.tasks))]
     widest = max(map(len, groups), default=1)
     devices = [group + group[:1] * (widest - len(group)) for group in groups]
@@ -135,7 +147,6 @@ def _facts(network: Network) -> _Facts:
     table = np.array(network.transfers, dtype=np.int64).reshape(-1, 4)
     place = table[:, 0] * runs + table[:, 1] - STEP
     return _Facts(
-        np.array(kinds, dtype=np.int64),
         np.array(devices, dtype=np.int64).reshape(-1, widest),
         place,
         _rank(place, table[:, 3]),

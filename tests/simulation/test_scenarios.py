@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 import parplan
 from parplan.errors import InputError
+from parplan.measuring.measured_costs import MeasuredCosts, MeasuredSeconds, save_costs
 from parplan.registry import Registry
 from parplan.rules import make_rules
 from parplan.simulation.noise import KINDS, Noise, Straggler, read_noise
@@ -88,6 +91,24 @@ def test_a_noise_file_says_what_a_noise_is(tmp_path_factory, spread, device: flo
     path.write_text(f"spread: {spread}\ndevice_spread: {device}\n", encoding="utf-8")
     assert read_noise(path) == Noise(spread, device)
     assert read_noise(spread) == Noise(spread)
+
+
+def test_measured_costs_are_noise_of_their_operators(tmp_path: Path, registry: Registry) -> None:
+    plan = pipeline_plan(2, 3)
+    first, second = (o.name for o in plan.problem.graph.operators[:2])
+    measured = [(first, "a", 0.3), (first, "b", 0.1), (second, "a", 0.0)]
+    rows = tuple(MeasuredSeconds(name, "", kind, 1.0, spread, 4) for name, kind, spread in measured)
+    save_costs(MeasuredCosts("a run", rows), tmp_path / "costs.json.gz")
+    noise = read_noise(tmp_path / "costs.json.gz")
+    assert noise == Noise(operators={first: 0.3, second: 0.0})
+    assert str(noise) == "2 operators by name 0% to 30%"
+    network, found = factors(plan, noise, 400, 0, registry)
+    own = [task for task, (o, _) in enumerate(network.tasks) if o == 0]
+    assert found[own].std(axis=1) == pytest.approx([0.3] * len(own), rel=0.2)
+    others = [row for row in range(len(found)) if row not in own]
+    assert (found[others] == 1.0).all()
+    with pytest.raises(InputError, match=r"operator 'x' and all others .* not in problem"):
+        Scenarios(plan.problem, Noise(operators={"x": 0.1}), 1, 0)
 
 
 def test_noise_is_read_from_a_line() -> None:
