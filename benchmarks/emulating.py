@@ -1,12 +1,16 @@
-"""Family emulation: planned schedules run by stand-ins that sleep, with real messages.
+"""Family emulation: planned schedules run by processes that sleep, with real messages.
 
 The value is the measured makespan of the plan, the reference its planned one. The details have
 every schedule of the comparison, and Spearman's rank correlation of planned and measured makespans.
+
+A schedule that cuts tasks into slices is run in slow motion, so that its slices last as long as
+tasks of others, or as near to that as its makespan allows; its times are those of the plan.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from functools import partial
@@ -22,17 +26,18 @@ from parplan.contracts import RunRequest
 from parplan.errors import InputError
 from parplan.measuring.differences import find_differences
 from parplan.plans import Plan
+from parplan.plugins.runtimes.emulation.script import Emulation, emulation_of
 from parplan.registry import Registry
 from parplan.spec.sections import parse_spec
 
 UNIT_S = 0.02
-"""Seconds of a unit task: long beside what the machine adds to an action."""
+"""Seconds of a unit task: long beside what the machine adds to one."""
 
 LONGEST_S = 30.0
-"""Makespan up to which a schedule is run."""
+"""Longest makespan of a run."""
 
 STEPS = 3
-"""The first one warms up."""
+"""The measured makespan is their median."""
 
 
 @frozen
@@ -106,7 +111,7 @@ def cases(_: Path | None = None) -> tuple[Case, ...]:
 
 
 def emulation_case(emulated: Emulated, context: Context) -> Outcome:
-    """Run the plan and every hand-made schedule that stages can express."""
+    """Run the plan and every hand-made schedule."""
     registry = load_registry()
     found = compare(
         parse_spec(json.dumps(emulated.spec())),
@@ -115,46 +120,63 @@ def emulation_case(emulated: Emulated, context: Context) -> Outcome:
         time_limit_s=context.time_limit_s,
     )
     rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
+    not_run: dict[str, str] = {}
+    measured: dict[Emulation, dict[str, Any]] = {}
     for entry in found.entries:
         name = f"{entry.name} {entry.split}".strip()
+        if entry.plan is None:
+            not_run[name] = entry.note
+            continue
         try:
-            if entry.plan is None:
-                raise InputError(entry.note)
-            rows.append({"schedule": name, **_emulated(entry.plan, registry)})
+            run = emulation_of(entry.plan.schedule, 1.0, 0.0, STEPS)
+            if run not in measured:
+                measured[run] = _measured(entry.plan, run, registry)
         except InputError as error:
-            left_out[name] = str(error)
+            not_run[name] = str(error)
+        else:
+            rows.append({"schedule": name, **measured[run]})
     plan = next((row for row in rows if row["schedule"] == "plan"), None)
     if plan is None:
-        raise InputError(f"the plan itself was not run: {left_out.get('plan')}")
+        raise InputError(f"the plan itself was not run: {not_run.get('plan')}")
+    runs = list(measured.values())
     return Outcome(
         value=plan["measured_s"],
         reference=plan["planned_s"],
         reference_source="planned makespan",
         details={
             "unit": "s",
-            "largest_deviation": max(abs(row["deviation"]) for row in rows),
+            "runs": len(runs),
+            "largest_deviation": max(abs(run["deviation"]) for run in runs),
             "spearman": spearman(
-                [row["planned_s"] for row in rows], [row["measured_s"] for row in rows]
+                [run["planned_s"] for run in runs], [run["measured_s"] for run in runs]
             ),
-            "schedules": rows,
-            "not_run": left_out,
+            "emulated": rows,
+            "not_run": not_run,
         },
     )
 
 
-def _emulated(made: Plan, registry: Registry) -> dict[str, float]:
-    planned = made.schedule.makespan * made.problem.tick_s
+def _measured(plan: Plan, run: Emulation, registry: Registry) -> dict[str, Any]:
+    """Return what a run of a plan measures, in the seconds of the plan."""
+    planned = plan.schedule.makespan * plan.problem.tick_s
     if planned > LONGEST_S:
         raise InputError(f"takes {planned:.3g} s; at most {LONGEST_S:g} s are run")
-    recording = run_plan(made, RunRequest(steps=STEPS), registry=registry)
-    measured = statistics.median(recording.step_seconds(step) for step in recording.steps[1:])
-    late = find_differences(made, recording).late
+    shortest = min(task.seconds for tasks in run.tasks for task in tasks)
+    slower = max(1.0, min(UNIT_S / shortest, LONGEST_S / planned))
+    request = RunRequest(steps=STEPS, seconds_per_planned_second=slower)
+    recording = run_plan(plan, request, registry=registry)
+    steps = [recording.step_seconds(step) / slower for step in recording.steps]
+    measured = statistics.median(steps)
+    late = find_differences(plan, recording).late
     return {
         "planned_s": planned,
         "measured_s": measured,
         "deviation": measured / planned - 1,
+        "steps_s": steps,
+        "seconds_per_planned_second": slower,
+        "messages": len(run.messages),
         "first_late_s": 0.0 if late is None else late.run.late_s,
+        "load": os.getloadavg()[0],
     }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -29,6 +29,7 @@ class TorchProcesses(Runtime):
 
     name: ClassVar[str] = "torch"
     exporter: ClassVar[str] = "torch-csv"
+    export_options: ClassVar[Mapping[str, Any]] = {"tagged": True}
 
     def run(self, plan: Plan, files: Path, request: RunRequest) -> Recording:
         """Run a plan; see ``parplan.contracts.Runtime``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -22,7 +22,8 @@ class Training:
     Attributes
     ----------
     blocks
-        The parts of the model that stages are made of, by name; a module stands for its children.
+        The parts of the model that stages are made of, by name; a module stands for its children,
+        a ``ModuleList`` or ``ModuleDict`` in it for what it holds, by path (``layers.0``).
         They are called like the plan's operators, or like the beginning of their module paths. Each
         takes the tensors of the blocks that feed it, by the plan's graph, and gives one tensor.
     inputs
@@ -44,9 +45,19 @@ class Training:
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
-        """The blocks by name."""
+        """The blocks by name; those in lists and dictionaries of modules by their paths."""
         blocks = self.blocks
-        return dict(blocks.named_children() if isinstance(blocks, torch.nn.Module) else blocks)
+        pairs = blocks.named_children() if isinstance(blocks, torch.nn.Module) else blocks.items()
+        return {path: module for name, block in pairs for path, module in _held(name, block)}
+
+
+def _held(path: str, module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Yield a module with its path, or those in it if it only holds them and cannot run."""
+    if not isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict):
+        yield path, module
+        return
+    for name, child in module.named_children():
+        yield from _held(f"{path}.{name}", child)
 
 
 def find_function(reference: str, folder: str) -> Callable[[], Any]:

@@ -16,7 +16,7 @@ from parplan.hardware import Cluster, Device, Link
 from parplan.plans import Plan
 from parplan.plugins.runtimes.folder import Folder
 from parplan.plugins.runtimes.job import TrainingJob, write_job
-from parplan.plugins.runtimes.torch_processes import training_job
+from parplan.plugins.runtimes.torch_processes import TorchProcesses, training_job
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.schedule import Schedule
@@ -47,7 +47,8 @@ def plan_of(schedule: Schedule) -> Plan:
 def prepare(plan: Plan, folder: Path, request: RunRequest, registry: Registry) -> TrainingJob:
     """Export a plan into a folder, and write a job beside the files."""
     folder.mkdir()
-    parplan.export_plan(plan, "torch-csv", folder / "files", registry=registry)
+    options = TorchProcesses.export_options
+    parplan.export_plan(plan, "torch-csv", folder / "files", options, registry=registry)
     program = read_manifest(folder / "files" / "stages.json")
     job = training_job(plan, program, folder / "files" / "comms.csv", request)
     write_job(job, Folder(folder))

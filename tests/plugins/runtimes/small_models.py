@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import attrs
 import torch
 
 from parplan.plugins.runtimes.training import Training
@@ -84,8 +85,16 @@ def two() -> Training:
     return chain(2, (1, Viewed()))
 
 
+class Listed(torch.nn.Module):
+    """A model that keeps its blocks in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = torch.nn.ModuleList([Residual(), Viewed(), Residual()])
+
+
 def three() -> Training:
-    return chain(3, (1, Viewed()))
+    return attrs.evolve(chain(3), blocks=Listed())
 
 
 def four() -> Training:
@@ -101,6 +110,18 @@ def diamond() -> Training:
     return Training(
         torch.nn.ModuleDict(blocks),
         {"a": torch.randn(BATCH, WIDTH)},
+        torch.randn(BATCH, WIDTH),
+        torch.nn.functional.mse_loss,
+        lambda parameters: torch.optim.SGD(parameters, lr=0.5),
+    )
+
+
+def skips() -> Training:
+    """Return a model whose first block feeds all others."""
+    blocks = {"a": Residual(), "b": Viewed(), "c": Join(), "d": Join()}
+    return Training(
+        blocks,
+        torch.randn(BATCH, WIDTH),
         torch.randn(BATCH, WIDTH),
         torch.nn.functional.mse_loss,
         lambda parameters: torch.optim.SGD(parameters, lr=0.5),

@@ -15,6 +15,7 @@ import pytest
 
 import parplan
 from parplan.contracts import RunRequest
+from parplan.errors import InputError
 from parplan.measuring.recording import Recording
 from parplan.plans import Plan
 from parplan.plugins.runtimes.folder import Folder
@@ -36,6 +37,7 @@ STEPS = 2
 Runs: TypeAlias = Mapping[str, tuple[Plan, TrainingJob, Path]]
 """By name."""
 DIAMOND = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
+SKIPS = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("c", "d")]
 
 
 def planned(problem: parplan.Problem, registry: Registry) -> Plan:
@@ -65,6 +67,9 @@ def plans(registry: Registry) -> dict[str, Plan]:
         ),
         "diamond on two": planned(
             graph_problem(DIAMOND, {"a": "g0", "b": "g1", "c": "g0", "d": "g1"}, 2), registry
+        ),
+        "skips": planned(
+            graph_problem(SKIPS, {"a": "g0", "b": "g1", "c": "g2", "d": "g1"}, 2), registry
         ),
         "towers": planned(
             graph_problem(
@@ -100,7 +105,7 @@ def recorded(runs: Runs, name: str) -> tuple[Plan, Recording]:
 
 NAMES = (
     *("two", "three", "four", "four v", "four dualpipe", "five"),
-    *("diamond", "diamond on two", "towers"),
+    *("diamond", "diamond on two", "skips", "towers"),
 )
 
 
@@ -143,3 +148,11 @@ def test_an_optimizer_changes_the_second_step(
 ) -> None:
     _, recording = recorded(runs, "three")
     assert recording.losses[1] < recording.losses[0]
+
+
+def test_messages_without_an_order_that_fits_both_ranks_need_names(
+    runs: Runs, registry: Registry, tmp_path: Path
+) -> None:
+    plan, _, _ = runs["skips"]
+    with pytest.raises(InputError, match="tagged=true"):
+        parplan.export_plan(plan, "torch-csv", tmp_path, registry=registry)
