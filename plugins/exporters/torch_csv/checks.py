@@ -18,15 +18,19 @@ from parplan.stages.program import StageProgram
 
 _NUMBER = "(0|[1-9][0-9]*)"
 _CELL = re.compile(
-    f"{_NUMBER}(?:(F|B|I|W|SEND_F|RECV_F|SEND_B|RECV_B){_NUMBER}|(REDUCE_GRAD))", re.ASCII
+    f"{_NUMBER}(?:(F|B|I|W|SEND_F|RECV_F|SEND_B|RECV_B){_NUMBER}|(REDUCE_GRAD|UNSHARD|RESHARD))",
+    re.ASCII,
 )
 COMPUTE = frozenset("FBIW")
 REDUCE = "REDUCE_GRAD"
+UNSHARD, RESHARD = "UNSHARD", "RESHARD"
+ALONE = frozenset({REDUCE, UNSHARD, RESHARD})
+"""What a stage does for no microbatch."""
 
 
 @frozen
 class Cell:
-    """One action of a file: a stage, what it does, and the microbatch (-1 of a reduction)."""
+    """One action of a file: a stage, what it does, and the microbatch (-1 of those in ALONE)."""
 
     stage: int
     kind: str
@@ -127,17 +131,14 @@ def check_compute(text: str, wiring: Wiring) -> None:
     _check_progress(rows, wiring, with_messages=False)
 
 
-def check_comms(text: str, wiring: Wiring, *, tagged: bool = False) -> None:
-    """Raise InputError if PyTorch would refuse a ``compute_comms`` file, or run it wrongly.
-
-    Messages that are ``tagged`` may come in any order.
-    """
+def check_comms(text: str, wiring: Wiring) -> None:
+    """Raise InputError if PyTorch would refuse a ``compute_comms`` file, or run it wrongly."""
     rows = parse(text)
     _check_computation(rows, wiring)
     _check_messages(rows, wiring)
-    if not tagged:
-        _check_order_of_messages(rows, wiring)
+    _check_order_of_messages(rows, wiring)
     _check_reductions(rows, wiring)
+    _check_shards(rows)
     _check_progress(rows, wiring, with_messages=True)
 
 
@@ -166,7 +167,7 @@ def _check_computation(rows: Rows, wiring: Wiring) -> None:
                 raise InputError(
                     f"action {cell} stands in row {rank}, the stage is on another rank"
                 )
-            if cell in place:
+            if cell in place and cell.kind not in (UNSHARD, RESHARD):
                 raise InputError(f"action {cell} stands there twice")
             place[cell] = i
     for stage in range(len(wiring.rank_of)):
@@ -223,7 +224,7 @@ def _check_messages(rows: Rows, wiring: Wiring) -> None:
                 if place.get(receive, len(row)) > place[cell]:
                     raise InputError(f"{receive} does not come before {cell}, which reads it")
         for cell in row:
-            if cell.kind not in COMPUTE and cell.kind != REDUCE and cell not in wanted:
+            if cell.kind not in COMPUTE | ALONE and cell not in wanted:
                 raise InputError(f"{cell} has no other rank to exchange anything with")
 
 
@@ -268,6 +269,31 @@ def _check_reductions(rows: Rows, wiring: Wiring) -> None:
         last = max(i for i, c in enumerate(row) if c.stage == stage and c.kind in ("B", "W"))
         if reductions[0] < last:
             raise InputError(f"REDUCE_GRAD of stage {stage} comes before {row[last]}")
+
+
+def _check_shards(rows: Rows) -> None:
+    """Refuse stages that compute while they are sharded, or are whole at the end of a step.
+
+    Files without any such cell are for stages that are not sharded.
+    """
+    if not any(cell.kind in (UNSHARD, RESHARD) for cell in _cells(rows)):
+        return
+    for row in rows:
+        used: dict[int, bool] = {}
+        for cell in row:
+            if cell.kind == UNSHARD:
+                if cell.stage in used:
+                    raise InputError(f"{cell}: the stage is whole already")
+                used[cell.stage] = False
+            elif cell.kind == RESHARD:
+                if not used.pop(cell.stage, False):
+                    raise InputError(f"{cell}: the stage has not computed since it was gathered")
+            elif cell.kind in COMPUTE:
+                if cell.stage not in used:
+                    raise InputError(f"{cell} computes while its stage is sharded")
+                used[cell.stage] = True
+        if used:
+            raise InputError(f"stage {min(used)} is whole at the end, so no second step can begin")
 
 
 def _check_progress(rows: Rows, wiring: Wiring, *, with_messages: bool) -> None:
@@ -315,7 +341,7 @@ def blocking_order(rows: Sequence[Sequence[Cell]], wiring: Wiring) -> bool:
 
     Only for wirings in which a message has one receiver, such as chains.
     """
-    left = [deque(cell for cell in row if cell.kind not in COMPUTE | {REDUCE}) for row in rows]
+    left = [deque(cell for cell in row if cell.kind not in COMPUTE | ALONE) for row in rows]
     moved = True
     while moved:
         moved = False

@@ -20,13 +20,14 @@ from parplan.plugins.exporters.chains import passing_figures, passing_notes
 from parplan.plugins.exporters.torch_csv.checks import Wiring, check_comms, check_compute
 from parplan.plugins.exporters.torch_csv.manifest import manifest
 from parplan.plugins.exporters.torch_csv.rows import Receive, comms_rows, compute_rows
+from parplan.plugins.exporters.torch_csv.shards import most_whole, with_shards
 from parplan.spec.structuring import structure
 from parplan.stages.adapting import as_chain, forwards, in_turn, renumbered, with_whole_backward
 from parplan.stages.building import DEFAULT_SLACK, stage_program
 from parplan.stages.cutting import BACK_TO_BACK, Cut
 from parplan.stages.drafting import Draft
 from parplan.stages.program import ActionKind, StageProgram
-from parplan.text import seconds_text
+from parplan.text import bytes_text, counted, seconds_text
 
 COMPUTE_FILE, COMMS_FILE, MANIFEST_FILE = "compute.csv", "comms.csv", "stages.json"
 
@@ -49,17 +50,20 @@ class TorchCsvOptions:
         stages run their forward passes in the order of microbatches, and say what that costs.
     slack
         Part of the planned makespan that larger stages may cost.
-    tagged
-        Whether whoever runs the files names each message by its stages and microbatch (tags), as
-        ``parplan run`` does and PyTorch does not; then messages of two ranks need no common order.
     as_chain
         Whether a graph of stages is made a chain: what skips stages passes through those between.
+    unsharded
+        For stages that FSDP2 shards: how many of a rank's are whole at once. 0: none is sharded.
     """
 
     order: Order = Order.EXACT
     slack: float = DEFAULT_SLACK
-    tagged: bool = False
     as_chain: bool = False
+    unsharded: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        if self.unsharded < 0:
+            raise InputError(f"is {self.unsharded}; at least 0", key="unsharded")
 
 
 class TorchCsv(Exporter):
@@ -73,14 +77,14 @@ class TorchCsv(Exporter):
         chosen = structure(dict(options), TorchCsvOptions, key="options")
         program = torch_program(plan, chosen)
         graph_s = graph_makespan_s(plan, chosen, program)
-        texts = schedule_texts(program, tagged=chosen.tagged)
+        texts = schedule_texts(program, chosen.unsharded)
         names = {form: name for name, form in _FORMS.items() if name in texts}
         texts[MANIFEST_FILE] = json.dumps(manifest(program, names), indent=1) + "\n"
         for name, text in texts.items():
             write_text(directory / name, text)
         read = {name: (directory / name).read_text(encoding="utf-8") for name in texts}
-        _check(program, read, tagged=chosen.tagged)
-        figures = {
+        _check(program, read)
+        figures: dict[str, Any] = {
             "stages": len(program.stages),
             "ranks": len(program.ranks),
             "chain": program.is_chain,
@@ -88,8 +92,12 @@ class TorchCsv(Exporter):
             "makespan_s": program.makespan_s,
             **passing_figures(plan, program, graph_s),
         }
-        notes = (*_notes(program), *passing_notes(plan, program, graph_s))
-        return Exported(tuple(directory / name for name in texts), notes, figures)
+        notes = [*_notes(program), *passing_notes(plan, program, graph_s)]
+        if chosen.unsharded:
+            peaks = _whole_bytes(plan, program, read[COMMS_FILE])
+            figures["whole_weight_bytes"] = peaks
+            notes.append(_sharding_note(program, chosen.unsharded, peaks))
+        return Exported(tuple(directory / name for name in texts), tuple(notes), figures)
 
 
 _FORMS = {COMPUTE_FILE: "compute_only", COMMS_FILE: "compute_comms"}
@@ -208,10 +216,13 @@ def _require_backwards(program: StageProgram) -> None:
             )
 
 
-def schedule_texts(program: StageProgram, *, tagged: bool = False) -> dict[str, str]:
+def schedule_texts(program: StageProgram, unsharded: int = 0) -> dict[str, str]:
     """Return the schedule files by name; of a program that is no chain only the second.
 
-    Messages have an order that PyTorch runs rightly, unless they are ``tagged`` and have none.
+    Parameters
+    ----------
+    unsharded
+        How many stages of a rank are whole at once; 0 where stages are not sharded.
 
     Raises
     ------
@@ -223,33 +234,44 @@ def schedule_texts(program: StageProgram, *, tagged: bool = False) -> dict[str, 
         texts[COMPUTE_FILE] = _text(compute_rows(program))
     wiring = Wiring.of(program)
     refusals = []
-    ways = [(receive, named) for named in sorted({False, tagged}) for receive in Receive]
-    for receive, named in ways:
+    for receive in Receive:
         try:
-            text = _text(comms_rows(program, receive, tagged=named))
-            check_comms(text, wiring, tagged=named)
+            rows = comms_rows(program, receive)
+            text = _text([with_shards(row, unsharded) for row in rows] if unsharded else rows)
+            check_comms(text, wiring)
         except InputError as refusal:
             refusals.append(refusal)
         else:
             return {**texts, COMMS_FILE: text}
-    raise InputError(
-        f"PyTorch cannot run the messages of this plan: {refusals[0]}; '--set tagged=true' is for "
-        "a runner that names its messages"
-    )
+    raise InputError(f"PyTorch cannot run the messages of this plan: {refusals[0]}")
 
 
 def _text(rows: list[list[str]]) -> str:
     return "".join(",".join(row) + "\n" for row in rows)
 
 
-def _check(program: StageProgram, read: Mapping[str, str], *, tagged: bool) -> None:
+def _check(program: StageProgram, read: Mapping[str, str]) -> None:
     """Raise InputError if what was read from the files is not what PyTorch runs rightly."""
     wiring = Wiring.of(program)
-    checks = ((COMPUTE_FILE, check_compute), (COMMS_FILE, partial(check_comms, tagged=tagged)))
-    for name, check in checks:
+    for name, check in ((COMPUTE_FILE, check_compute), (COMMS_FILE, check_comms)):
         if name in read:
             check(read[name], wiring)
     json.loads(read[MANIFEST_FILE])
+
+
+def _whole_bytes(plan: Plan, program: StageProgram, comms: str) -> list[int]:
+    """Return the most bytes of weights that each rank holds whole at once."""
+    weights = {group.name: group.weight_bytes for group in plan.problem.graph.parameters}
+    sizes = [sum(weights[name] for name in stage.parameters) for stage in program.stages]
+    return [most_whole(line.split(","), sizes) for line in comms.splitlines()]
+
+
+def _sharding_note(program: StageProgram, unsharded: int, peaks: Sequence[int]) -> str:
+    own = "" if not program.is_chain else "; by compute.csv PyTorch itself chooses when, for 3"
+    return (
+        f"comms.csv gathers at most {counted(unsharded, 'stage')} of a rank at once, at most "
+        f"{bytes_text(max(peaks))} of weights; the plan's times do not hold that{own}"
+    )
 
 
 def _notes(program: StageProgram) -> tuple[str, ...]:

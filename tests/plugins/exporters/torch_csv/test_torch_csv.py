@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from parplan.errors import InputError
 from parplan.plans import Plan
@@ -32,6 +34,7 @@ from parplan.plugins.exporters.torch_csv.exporter import (
     schedule_texts,
     torch_program,
 )
+from parplan.plugins.exporters.torch_csv.shards import with_shards
 from parplan.registry import Registry
 from parplan.stages.program import StageProgram
 from tests.stages.samples import DIAMOND, dispatched, layered, layered_problem
@@ -183,6 +186,11 @@ def test_any_plan_has_checked_files_or_an_error_that_says_why(plan: Plan) -> Non
         ("0F1", "0FULL1", "no action"),
         ("0F1", "0F01", "no action"),
         ("1REDUCE_GRAD\n", "1REDUCE_GRAD", "rows|form"),
+        # Stages that FSDP2 shards: PyTorch's runtime stops, some of it in the second step only.
+        ("0F0", "0UNSHARD,0F0", "stage 0 is whole at the end"),
+        ("0F0", "0UNSHARD,0RESHARD,0F0", "has not computed since"),
+        ("0F0", "0UNSHARD,0F0,0UNSHARD", "whole already"),
+        ("0F0,", "0UNSHARD,0F0,0RESHARD,", "0F1 computes while its stage is sharded"),
     ],
 )
 def test_mistakes_in_messages_are_found(was: str, becomes: str, said: str) -> None:
@@ -219,3 +227,40 @@ def test_ranks_that_wait_for_each_other_are_found() -> None:
     check_compute("0F0,2F0\n1F0\n", chain)
     with pytest.raises(InputError, match="deadlock: 2F0"):
         check_compute("2F0,0F0\n1F0\n", chain)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 7))
+def test_stages_are_gathered_and_freed_as_pytorch_does_it(stages: list[int], most: int) -> None:
+    """PyTorch adds the same cells by itself to files without messages, always for three stages."""
+    from torch.distributed.pipelining.schedules import _Action, _add_unshard_reshard
+
+    row = [f"{stage}F{i}" for i, stage in enumerate(stages)]
+    theirs = map(str, _add_unshard_reshard([_Action.from_str(cell) for cell in row], most))
+
+    def between(cells: Iterable[str]) -> list[set[str]]:
+        found: list[set[str]] = [set()]
+        for cell in cells:
+            found[-1].add(cell)
+            found += [set()] if cell in row else []
+        return found
+
+    assert between(with_shards(row, most)) == between(theirs)
+
+
+def test_sharded_stages_are_whole_while_they_compute(tmp_path: Path, registry: Registry) -> None:
+    plan = recipe_plan("interleaved-1f1b", registry, 2, 4)
+    for unsharded in (1, 2):
+        done = TorchCsv().export(plan, tmp_path, {"unsharded": unsharded})
+        text = (tmp_path / COMMS_FILE).read_text()  # checked by check_comms
+        assert "UNSHARD" in text
+        assert "UNSHARD" not in (tmp_path / COMPUTE_FILE).read_text()
+        weights = {g.name: g.weight_bytes for g in plan.problem.graph.parameters}
+        program = program_of(plan)
+        own = [
+            sorted(sum(weights[p] for p in s.parameters) for s in program.stages if s.rank == rank)
+            for rank in range(2)
+        ]
+        assert done.figures["whole_weight_bytes"] == [sum(sizes[-unsharded:]) for sizes in own]
+    with pytest.raises(InputError, match="at least 0"):
+        TorchCsv().export(plan, tmp_path, {"unsharded": -1})
