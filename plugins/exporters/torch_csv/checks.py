@@ -131,12 +131,16 @@ def check_compute(text: str, wiring: Wiring) -> None:
     _check_progress(rows, wiring, with_messages=False)
 
 
-def check_comms(text: str, wiring: Wiring) -> None:
-    """Raise InputError if PyTorch would refuse a ``compute_comms`` file, or run it wrongly."""
+def check_comms(text: str, wiring: Wiring, *, tagged: bool = False) -> None:
+    """Raise InputError if PyTorch would refuse a ``compute_comms`` file, or run it wrongly.
+
+    Messages that are ``tagged`` may come in any order.
+    """
     rows = parse(text)
     _check_computation(rows, wiring)
     _check_messages(rows, wiring)
-    _check_order_of_messages(rows, wiring)
+    if not tagged:
+        _check_order_of_messages(rows, wiring)
     _check_reductions(rows, wiring)
     _check_shards(rows)
     _check_progress(rows, wiring, with_messages=True)

@@ -50,6 +50,9 @@ class TorchCsvOptions:
         stages run their forward passes in the order of microbatches, and say what that costs.
     slack
         Part of the planned makespan that larger stages may cost.
+    tagged
+        Whether whoever runs the files names each message by its stages and microbatch (tags), as
+        ``parplan run`` does and PyTorch does not; then messages of two ranks need no common order.
     as_chain
         Whether a graph of stages is made a chain: what skips stages passes through those between.
     unsharded
@@ -58,6 +61,7 @@ class TorchCsvOptions:
 
     order: Order = Order.EXACT
     slack: float = DEFAULT_SLACK
+    tagged: bool = False
     as_chain: bool = False
     unsharded: int = 0
 
@@ -77,13 +81,13 @@ class TorchCsv(Exporter):
         chosen = structure(dict(options), TorchCsvOptions, key="options")
         program = torch_program(plan, chosen)
         graph_s = graph_makespan_s(plan, chosen, program)
-        texts = schedule_texts(program, chosen.unsharded)
+        texts = schedule_texts(program, chosen.unsharded, tagged=chosen.tagged)
         names = {form: name for name, form in _FORMS.items() if name in texts}
         texts[MANIFEST_FILE] = json.dumps(manifest(program, names), indent=1) + "\n"
         for name, text in texts.items():
             write_text(directory / name, text)
         read = {name: (directory / name).read_text(encoding="utf-8") for name in texts}
-        _check(program, read)
+        _check(program, read, tagged=chosen.tagged)
         figures: dict[str, Any] = {
             "stages": len(program.stages),
             "ranks": len(program.ranks),
@@ -216,8 +220,12 @@ def _require_backwards(program: StageProgram) -> None:
             )
 
 
-def schedule_texts(program: StageProgram, unsharded: int = 0) -> dict[str, str]:
+def schedule_texts(
+    program: StageProgram, unsharded: int = 0, *, tagged: bool = False
+) -> dict[str, str]:
     """Return the schedule files by name; of a program that is no chain only the second.
+
+    Messages have an order that PyTorch runs rightly, unless they are ``tagged`` and have none.
 
     Parameters
     ----------
@@ -234,26 +242,31 @@ def schedule_texts(program: StageProgram, unsharded: int = 0) -> dict[str, str]:
         texts[COMPUTE_FILE] = _text(compute_rows(program))
     wiring = Wiring.of(program)
     refusals = []
-    for receive in Receive:
+    ways = [(receive, named) for named in sorted({False, tagged}) for receive in Receive]
+    for receive, named in ways:
         try:
-            rows = comms_rows(program, receive)
+            rows = comms_rows(program, receive, tagged=named)
             text = _text([with_shards(row, unsharded) for row in rows] if unsharded else rows)
-            check_comms(text, wiring)
+            check_comms(text, wiring, tagged=named)
         except InputError as refusal:
             refusals.append(refusal)
         else:
             return {**texts, COMMS_FILE: text}
-    raise InputError(f"PyTorch cannot run the messages of this plan: {refusals[0]}")
+    raise InputError(
+        f"PyTorch cannot run the messages of this plan: {refusals[0]}; '--set tagged=true' is for "
+        "a runner that names its messages"
+    )
 
 
 def _text(rows: list[list[str]]) -> str:
     return "".join(",".join(row) + "\n" for row in rows)
 
 
-def _check(program: StageProgram, read: Mapping[str, str]) -> None:
+def _check(program: StageProgram, read: Mapping[str, str], *, tagged: bool) -> None:
     """Raise InputError if what was read from the files is not what PyTorch runs rightly."""
     wiring = Wiring.of(program)
-    for name, check in ((COMPUTE_FILE, check_compute), (COMMS_FILE, check_comms)):
+    checks = ((COMPUTE_FILE, check_compute), (COMMS_FILE, partial(check_comms, tagged=tagged)))
+    for name, check in checks:
         if name in read:
             check(read[name], wiring)
     json.loads(read[MANIFEST_FILE])

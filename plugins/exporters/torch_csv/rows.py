@@ -31,12 +31,13 @@ def compute_rows(program: StageProgram) -> list[Row]:
     return [[str(timed.action) for timed in rank.actions] for rank in program.ranks]
 
 
-def comms_rows(program: StageProgram, receive: Receive) -> list[Row]:
+def comms_rows(program: StageProgram, receive: Receive, *, tagged: bool = False) -> list[Row]:
     """Return actions, sends, receives and gradient reductions, for the format ``compute_comms``.
 
     A receive stands where the row of its rank is when all that it receives is made; so every rank
     has messages in the order of one clock. A send stands behind the action that made what it sends,
     and waits for sends that the other rank receives before it: messages of two ranks have no names.
+    Those that are ``tagged`` have, and do not wait.
 
     Raises
     ------
@@ -46,6 +47,8 @@ def comms_rows(program: StageProgram, receive: Receive) -> list[Row]:
     rank_of = [stage.rank for stage in program.stages]
     wires = _Wires(program)
     timeline, before = _received(program, wires, receive)
+    if tagged:
+        before = defaultdict(set)
     rows: list[Row] = [[] for _ in program.ranks]
     waiting: list[Row] = [[] for _ in program.ranks]
     sent: set[str] = set()
