@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from attrs import frozen
@@ -14,6 +14,9 @@ from attrs import frozen
 from parplan.cli.common import note
 from parplan.cli.output import emit
 from parplan.errors import InputError
+
+if TYPE_CHECKING:
+    from parplan.cluster_detection.bandwidths import PairBandwidth
 
 T = TypeVar("T")
 
@@ -43,6 +46,11 @@ def cluster_group() -> None:
     type=click.Path(path_type=Path),
     help="Output of nccl-tests, or CSV with source,target,GB/s.",
 )
+@click.option(
+    "--costs",
+    type=click.Path(path_type=Path),
+    help="What parplan calibrate wrote: the messages of recorded runs.",
+)
 @click.option("--gpu", default="", metavar="PRESET", help="What the devices are.")
 @click.option("--intra", default="", metavar="PRESET", help="What joins the devices of a node.")
 @click.option(
@@ -55,6 +63,7 @@ def detect_command(
     gpus: Path | None,
     hosts: str | None,
     bandwidths: Path | None,
+    costs: Path | None,
     gpu: str,
     intra: str,
     inter: str,
@@ -75,12 +84,16 @@ def detect_command(
     from parplan.files.atomic import write_text
 
     table, names = _content(topology), _content(gpus)
-    if topology is None and gpus is None and hosts is None and bandwidths is None:
+    if bandwidths is not None and costs is not None:
+        raise click.UsageError("links are told by --bandwidths, or by --costs, not both")
+    if all(given is None for given in (topology, gpus, hosts, bandwidths, costs)):
         table, names = _asked("topo", "-m"), _asked(f"--query-gpu={QUERY}", "--format=csv")
     listed = None if hosts is None else _hosts(hosts)
     measured = _parsed(parse_bandwidths, _content(bandwidths))
     group = measured if isinstance(measured, GroupBandwidth) else None
     pairs = () if measured is None or isinstance(measured, GroupBandwidth) else measured
+    if costs is not None:
+        pairs = _messages(costs)
     detected = cluster_section(
         Findings(
             topology=_parsed(parse_topology, table),
@@ -102,6 +115,18 @@ def detect_command(
         return
     write_text(output, text)
     emit(f"{output}: written")
+
+
+def _messages(path: Path) -> tuple[PairBandwidth, ...]:
+    """Return what the messages of recorded runs tell; errors are told with the file."""
+    from parplan.cluster_detection.messages import pairs_measured
+    from parplan.measuring.measured_costs import load_costs
+
+    costs = load_costs(path)
+    try:
+        return pairs_measured(costs)
+    except InputError as error:
+        raise error.located(file=str(path)) from None
 
 
 @frozen

@@ -24,13 +24,13 @@ class PairBandwidth:
 
     Attributes
     ----------
-    latency_s
+    bandwidth, latency_s
         None where it was not measured.
     """
 
     source: str
     target: str
-    bandwidth: float
+    bandwidth: float | None
     latency_s: float | None = None
 
 

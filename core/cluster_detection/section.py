@@ -82,7 +82,7 @@ def cluster_section(found: Findings) -> Detected:
     devices = [entry for node in nodes for entry in _devices(found, node, len(nodes), notes)]
     section: dict[str, Any] = {"devices": devices}
     if found.pairs:
-        section["links"] = [_pair_link(pair) for pair in found.pairs]
+        section["links"] = [_pair_link(pair, found, notes) for pair in found.pairs]
         if any(pair.latency_s is None for pair in found.pairs):
             notes.append("latencies were not measured: they count as zero")
     else:
@@ -121,7 +121,8 @@ def _nodes(found: Findings) -> list[_Node]:
         ]
     if not found.hosts:
         raise InputError(
-            "nothing says which devices there are: give --topology, --gpus, --hosts or --bandwidths"
+            "nothing says which devices there are: give --topology, --gpus, --hosts, "
+            "--bandwidths or --costs"
         )
     unknown = next((host for host in found.hosts if host.slots is None), None)
     if unknown is not None:
@@ -174,15 +175,27 @@ def _kind(found: Findings, name: str, notes: list[str]) -> dict[str, Any]:
     return kind
 
 
-def _pair_link(pair: PairBandwidth) -> dict[str, Any]:
-    link: dict[str, Any] = {
-        "source": pair.source,
-        "target": pair.target,
-        "bandwidth": _bandwidth_text(pair.bandwidth),
-    }
+def _pair_link(pair: PairBandwidth, found: Findings, notes: list[str]) -> dict[str, Any]:
+    link: dict[str, Any] = {"source": pair.source, "target": pair.target}
+    if pair.bandwidth is None:
+        return {**link, "preset": _untold(pair, found, notes)}
+    link["bandwidth"] = _bandwidth_text(pair.bandwidth)
     if pair.latency_s is not None:
         link["latency_s"] = pair.latency_s
     return link
+
+
+def _untold(pair: PairBandwidth, found: Findings, notes: list[str]) -> str:
+    """Return the preset of a link whose messages took time that nobody can divide."""
+    if not found.inter:
+        raise InputError(
+            f"the messages from {pair.source} to {pair.target} do not tell a bandwidth, only how "
+            "long they took: record plans whose messages differ in size, or name a preset with "
+            "--inter"
+        )
+    link_preset(found.inter)
+    notes.append(f"links whose messages do not tell a bandwidth are taken to be '{found.inter}'")
+    return found.inter
 
 
 def _joins(found: Findings, nodes: Sequence[_Node], notes: list[str]) -> dict[str, Any]:

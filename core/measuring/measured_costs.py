@@ -76,6 +76,14 @@ class MeasuredLink:
     latency_s: float
     samples: int
 
+    def __attrs_post_init__(self) -> None:
+        if not math.isfinite(self.latency_s) or self.latency_s < 0:
+            raise InputError(
+                f"is {self.latency_s}; it must be finite and not negative", key="latency_s"
+            )
+        if self.bandwidth is not None and not 0 < self.bandwidth < math.inf:
+            raise InputError(f"is {self.bandwidth}; it must be above zero", key="bandwidth")
+
 
 @frozen
 class MeasuredCosts:

@@ -10,6 +10,7 @@ import yaml
 
 from parplan.api import prepare
 from parplan.cli import main
+from parplan.measuring.measured_costs import MeasuredCosts, MeasuredLink, save_costs
 from parplan.spec.sections import parse_spec
 
 RECORDED = Path(__file__).parents[1] / "cluster_detection" / "recorded"
@@ -65,3 +66,31 @@ def test_errors_name_the_file_and_the_line(
     assert "no such host file" in capsys.readouterr().err
     assert main(["cluster", "detect", "--hosts", "n[1-2]", "--gpu", "h100"]) == 2
     assert "how many devices host 'n1' has" in capsys.readouterr().err
+
+
+def test_messages_of_recorded_runs_are_links(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "costs.json"
+    told = MeasuredLink("a", "b", 2e9, 3e-6, 8)
+    untold = MeasuredLink("b", "a", None, 0.01, 8)
+    command = ["cluster", "detect", "--costs", str(path), "--gpu", "h100"]
+
+    def links(*measured: MeasuredLink) -> None:
+        save_costs(MeasuredCosts("a run", (), measured), path)
+
+    links(told)
+    assert main(command) == 0
+    (found,) = yaml.safe_load(capsys.readouterr().out)["cluster"]["links"]
+    assert found == {"source": "a", "target": "b", "bandwidth": "2 GB/s", "latency_s": 3e-6}
+    links(told, untold)
+    assert main([*command, "--inter", "infiniband-ndr"]) == 0
+    out, err = capsys.readouterr()
+    other = yaml.safe_load(out)["cluster"]["links"][1]
+    assert other == {"source": "b", "target": "a", "preset": "infiniband-ndr"}
+    assert "taken to be 'infiniband-ndr'" in err
+    assert main(command) != 0
+    assert "from b to a do not tell a bandwidth" in capsys.readouterr().err
+    links()
+    assert main(command) != 0
+    assert f"{path}: has no messages" in capsys.readouterr().err
