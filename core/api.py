@@ -56,6 +56,7 @@ class Prepared:
 def prepare(
     source: Problem | Spec | str | Path,
     *,
+    graph: Graph | None = None,
     overrides: Sequence[str] = (),
     plugins: Plugins = (),
     registry: Registry | None = None,
@@ -65,6 +66,8 @@ def prepare(
 
     Parameters
     ----------
+    graph
+        Takes the place of the spec's model, which needs none then.
     overrides
         ``"key.path=value"`` each, for a spec file.
     registry
@@ -77,11 +80,13 @@ def prepare(
 
     known = load_registry(plugins) if registry is None else registry
     if isinstance(source, Problem):
+        if graph is not None:
+            raise InputError("a problem has a graph of its own; give the graph with a spec")
         problem, options = source, SearchOptions()
         rules = make_rules(problem, known)
     else:
         spec = load_spec(Path(source), overrides) if isinstance(source, str | Path) else source
-        problem, options = assemble_problem(spec, known), spec.search
+        problem, options = assemble_problem(spec, known, graph), spec.search
         try:
             rules = make_rules(problem, known)
         except InputError as error:
@@ -92,6 +97,7 @@ def prepare(
 def plan(
     source: Problem | Spec | str | Path,
     *,
+    graph: Graph | None = None,
     overrides: Sequence[str] = (),
     plugins: Plugins = (),
     registry: Registry | None = None,
@@ -104,6 +110,8 @@ def plan(
     ----------
     source
         A spec file, a spec or a problem.
+    graph
+        Takes the place of the spec's model: of a module in memory, or made by hand.
     overrides
         ``"key.path=value"`` each, for a spec file.
     plugins, registry
@@ -126,13 +134,16 @@ def plan(
     """
     from parplan.search.orchestrator import search
 
-    ready = prepare(source, overrides=overrides, plugins=plugins, registry=registry, **changes)
+    ready = prepare(
+        source, graph=graph, overrides=overrides, plugins=plugins, registry=registry, **changes
+    )
     return search(ready.problem, ready.rules, ready.registry, ready.options, report)
 
 
 def describe(
     source: Problem | Spec | str | Path,
     *,
+    graph: Graph | None = None,
     overrides: Sequence[str] = (),
     plugins: Plugins = (),
     registry: Registry | None = None,
@@ -141,7 +152,9 @@ def describe(
     """Return what ``plan`` would do: sizes, bounds and the engine; nothing is searched."""
     from parplan.search import orchestrator
 
-    ready = prepare(source, overrides=overrides, plugins=plugins, registry=registry, **changes)
+    ready = prepare(
+        source, graph=graph, overrides=overrides, plugins=plugins, registry=registry, **changes
+    )
     described: Mapping[str, Any] = orchestrator.describe(
         ready.problem, ready.rules, ready.registry, ready.options
     )
@@ -151,6 +164,7 @@ def describe(
 def compare(
     source: Problem | Spec | str | Path,
     *,
+    graph: Graph | None = None,
     schedules: Sequence[str] = (),
     overrides: Sequence[str] = (),
     plugins: Plugins = (),
@@ -162,6 +176,8 @@ def compare(
 
     Parameters
     ----------
+    graph
+        As for ``plan``.
     schedules
         Names of the hand-made schedules; empty: all that are installed.
     changes
@@ -176,7 +192,9 @@ def compare(
     """
     from parplan.search.comparing import compare as compared
 
-    ready = prepare(source, overrides=overrides, plugins=plugins, registry=registry, **changes)
+    ready = prepare(
+        source, graph=graph, overrides=overrides, plugins=plugins, registry=registry, **changes
+    )
     return compared(ready.problem, ready.rules, ready.registry, ready.options, schedules, report)
 
 

@@ -30,8 +30,13 @@ WEIGHTS = "weights"
 _TRAINING_ONLY = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT, Kind.OPTIMIZER)
 
 
-def assemble_problem(spec: Spec, registry: Registry) -> Problem:
+def assemble_problem(spec: Spec, registry: Registry, graph: Graph | None = None) -> Problem:
     """Return the problem that a spec describes.
+
+    Parameters
+    ----------
+    graph
+        Takes the place of the spec's model.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def assemble_problem(spec: Spec, registry: Registry) -> Problem:
     try:
         check_names(spec, registry)
         cluster = build_cluster(spec.cluster)
-        graph = load_graph(spec, registry)
+        graph = load_graph(spec, registry) if graph is None else graph
         _check_passes(graph, spec.workload.build())
         graph = apply_strategies(graph, spec, cluster, registry)
         graph = _priced(graph, cluster, cost_models(spec, registry))
@@ -70,7 +75,7 @@ def check_names(spec: Spec, registry: Registry) -> None:
         kind = "cost_models" if section == "costs" else section
         for position, rule in enumerate(getattr(spec, section)):
             registry.get(kind, rule.name, key=f"{section}[{position}]")
-    if spec.model.kind != "inline":
+    if spec.model is not None and spec.model.kind != "inline":
         registry.get("importers", spec.model.kind, key="model.kind")
     if spec.search.solver not in ("", "list"):
         named_solver(registry, spec.search.solver, key="search.solver")
@@ -82,9 +87,11 @@ def load_graph(spec: Spec, registry: Registry) -> Graph:
     Raises
     ------
     InputError
-        If the file is missing or cannot be read, or an option is wrong.
+        If there is no model, its file is missing or cannot be read, or an option is wrong.
     """
     model = spec.model
+    if model is None:
+        raise InputError("is missing; write this section, or give a graph in Python", key="model")
     if model.kind == "inline":
         try:
             return model.inline_graph(spec.name)
@@ -114,12 +121,13 @@ def node_modules(spec: Spec, registry: Registry) -> Mapping[str, str]:
     InputError
         If the file is missing or cannot be read.
     """
-    if spec.model.kind == "inline" or not spec.model.file:
+    model = spec.model
+    if model is None or model.kind == "inline" or not model.file:
         return {}
-    entry = registry.get("importers", spec.model.kind, key="model.kind")
+    entry = registry.get("importers", model.kind, key="model.kind")
     importer = entry.value
     assert isinstance(importer, Importer)  # the registry holds nothing else
-    path = spec.folder / spec.model.file
+    path = spec.folder / model.file
     return guarded(entry, "node_modules", lambda: importer.node_modules(path))
 
 

@@ -78,7 +78,7 @@ LAST = "time_limit_s: 5 s"
 BAD_SPECS = (
     # The file as text.
     BadSpec("empty", GOOD, "", ("is empty", "parplan init")),
-    BadSpec("no mapping", GOOD, "- a\n", ("a spec is a mapping", "model, cluster")),
+    BadSpec("no mapping", GOOD, "- a\n", ("a spec is a mapping", "cluster, model")),
     BadSpec("truncated", LAST, "solver: 'cp", ("quoted scalar", "ends too early"), 18),
     BadSpec("tab", "  microbatches: 4", "\tmicrobatches: 4", ("a tab", "wants spaces"), 15),
     BadSpec("not UTF-8", "name: good", "name: g\udcf6", ("0xf6 is not UTF-8", "save"), 1),

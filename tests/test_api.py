@@ -15,6 +15,7 @@ import parplan
 from parplan import api
 from parplan.contracts import Progress
 from parplan.errors import InputError
+from parplan.graph import Graph, Mode, Operator
 from parplan.plans import Plan
 from parplan.registry import Registry
 from parplan.schedule import Schedule
@@ -91,6 +92,33 @@ def test_plan_from_a_file_and_from_a_problem(tmp_path: Path, registry: Registry)
         path, registry=registry, overrides=["workload.microbatches=3"], solver="list"
     )
     assert changed.value == pytest.approx(0.003)
+
+
+def test_a_graph_takes_the_place_of_the_model(tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("cluster:\n  devices: [{name: gpu}]\n")
+    graph = Graph("two", (
+        Operator("first", modes=(Mode(seconds={"*": 0.001}),)),
+        Operator("second", modes=(Mode(seconds={"*": 0.002}),)),
+    ))  # fmt: skip
+    found = parplan.plan(path, graph=graph, registry=registry, solver="list")
+    assert found.value == pytest.approx(0.003)
+    # The plan file stands alone: it holds the graph, as any other does.
+    parplan.save_plan(found, tmp_path / "plan.json")
+    assert parplan.check(tmp_path / "plan.json", registry=registry) == ()
+    assert parplan.describe(path, graph=graph, registry=registry)["operators"] == 2
+    path.write_text(SPEC)  # its model gives way
+    assert api.prepare(path, graph=graph, registry=registry).problem == found.problem
+
+
+def test_a_spec_without_a_model_needs_a_graph(tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("cluster:\n  devices: [{name: gpu}]\n")
+    with pytest.raises(InputError, match=r"spec\.yaml.*model.*is missing; write this section"):
+        parplan.plan(path, registry=registry)
+    problem = pipeline_problem()
+    with pytest.raises(InputError, match="a problem has a graph of its own"):
+        api.prepare(problem, graph=problem.graph, registry=registry)
 
 
 def test_options_of_the_spec_hold_unless_changed(tmp_path: Path, registry: Registry) -> None:

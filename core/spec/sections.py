@@ -145,6 +145,8 @@ class Spec:
 
     Attributes
     ----------
+    model
+        None only where a graph made in Python takes its place.
     strategies, costs, constraints, objectives
         Plugins by name, each with its options. ``costs`` are asked in order; ``constraints`` come
         on top of `parplan.problem.DEFAULT_CONSTRAINTS`; ``objectives`` in order of importance.
@@ -154,8 +156,8 @@ class Spec:
         Where it came from, and the keys that were set from outside the file.
     """
 
-    model: ModelSpec
     cluster: ClusterSpec
+    model: ModelSpec | None = None
     name: str = ""
     workload: WorkloadSpec = field(factory=WorkloadSpec)
     strategies: tuple[Rule, ...] = ()
