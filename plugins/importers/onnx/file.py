@@ -13,6 +13,8 @@ from typing import Any
 
 from parplan.errors import InputError
 from parplan.files.atomic import read_bytes
+from parplan.plugins.importers.onnx.nodes import label
+from parplan.plugins.importers.onnx.work import UNKNOWN
 from parplan.spec.structuring import did_you_mean
 from parplan.system.extras import required
 
@@ -21,6 +23,12 @@ MAXIMUM_BYTES = 2**31
 
 MOST_KEPT = 1024
 """Elements of the largest constant whose values are kept: they may be shapes."""
+
+PLAIN_DOMAIN = "ai.onnx"
+"""Another name of the domain of ONNX's own operators."""
+
+RUNTIME_DOMAIN = "com.microsoft"
+"""Domain of the operators that ONNX Runtime adds."""
 
 DATA = (
     "raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data",
@@ -41,7 +49,8 @@ def read_onnx(path: Path, dimensions: Mapping[str, int]) -> Any:
     Raises
     ------
     InputError
-        If the file is missing, damaged or no ONNX; if a size is missing or fits nothing.
+        If the file is missing, damaged or no ONNX; if a size is missing or fits nothing; if an
+        operator is none of ONNX's own, naming its node.
     """
     model = parse_onnx(path)
     for tensor in model.graph.initializer:
@@ -121,12 +130,27 @@ def _open(value: Any) -> Iterator[tuple[str, Any]]:
             yield size.dim_param or f"{value.name}.{at}", size
 
 
+def _check(known: Any, node: Any) -> None:
+    """Raise InputError where an operator is none whose work is known, by its definition in ONNX."""
+    domain = "" if node.domain == PLAIN_DOMAIN else node.domain
+    if not domain and node.op_type not in UNKNOWN and known.has(node.op_type):
+        return
+    full = f"{domain}.{node.op_type}" if domain else node.op_type
+    cure = "export the model with ONNX's own operators"
+    if domain == RUNTIME_DOMAIN or not (domain or known.has(node.op_type)):
+        cure = "ONNX Runtime joins others into such ones: give the model as it was before that"
+    raise InputError(f"{label(node)} is a '{full}', whose work is not known; {cure}")
+
+
 def _inferred(model: Any, path: Path) -> Any:
     """Return a model whose functions are inlined, with the shapes that follow."""
     inference = required("onnx.shape_inference", "onnx")
     try:
         if model.functions:
             model = required("onnx.inliner", "onnx").inline_local_functions(model)
+        known = required("onnx.defs", "onnx")
+        for node in model.graph.node:
+            _check(known, node)
         return inference.infer_shapes(model, data_prop=True)
     except (inference.InferenceError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]

@@ -8,14 +8,14 @@ each node.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import field, frozen
 
 from parplan.errors import InputError
-from parplan.plugins.importers.onnx.work import UNKNOWN, Attribute, rule
+from parplan.plugins.importers.onnx.nodes import integer_of, label, module_of, own_name, text_of
+from parplan.plugins.importers.onnx.work import Attribute, rule
 from parplan.plugins.importers.traced.program import (
     Argument,
     Call,
@@ -46,20 +46,31 @@ DTYPES: Mapping[int, str] = {
     18: "float8_e4m3fnuz",
     19: "float8_e5m2",
     20: "float8_e5m2fnuz",
+    21: "uint4",
+    22: "int4",
+    23: "float4_e2m1fn",
     24: "float8_e8m0fnu",
 }
 """Element types by their number in the file (``TensorProto.DataType``)."""
 
-SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where PyTorch's exporter writes the modules that a node stands in, and its own name."""
-
-PLAIN_DOMAINS = ("", "ai.onnx")
+QUANTIZED = ("int4", "int8", "uint4", "uint8")
+"""Whole numbers that stand for weights."""
 
 RESULTS_OF_SHAPES = ("Shape", "Size", "Constant")
 """Operators whose results are known once all shapes are."""
 
-STATISTICS = slice(3, 5)
-"""Inputs of BatchNormalization that are gathered and not trained."""
+SETTINGS: Mapping[str, slice] = {
+    "BatchNormalization": slice(3, 5),  # statistics, gathered and not trained
+    "Resize": slice(1, 4),
+    "Upsample": slice(1, 2),
+}
+"""Inputs that say what an operator does, and are no weights."""
+
+SCALES: Mapping[str, slice] = {
+    "DequantizeLinear": slice(1, 3),
+    "QuantizeLinear": slice(1, 3),
+}
+"""Inputs that are as many as weights, but belong to their number format and are not trained."""
 
 
 def onnx_program(model: Any, frozen_weights: frozenset[str]) -> Program:
@@ -73,7 +84,7 @@ def onnx_program(model: Any, frozen_weights: frozenset[str]) -> Program:
     Raises
     ------
     InputError
-        Naming the node or tensor: an operator of another domain, control flow, a shape or type
+        Naming the node or tensor: control flow, a shape or type
         that is not known, a tensor that nothing makes, a graph that is not in order.
     """
     reader = _Reader(model.graph, frozen_weights)
@@ -98,7 +109,7 @@ def node_modules(model: Any) -> Mapping[str, str]:
 
     As in the program: a model that tells no modules has one for each node.
     """
-    found = {node.name: _module(node) for node in model.graph.node if node.name}
+    found = {node.name: module_of(node) for node in model.graph.node if node.name}
     return found if any(found.values()) else {name: name for name in found}
 
 
@@ -110,7 +121,8 @@ class _Reader:
     frozen_weights: frozenset[str]
     types: dict[str, Any] = field(init=False)
     read: frozenset[str] = field(init=False)
-    statistics: frozenset[str] = field(init=False)
+    settings: frozenset[str] = field(init=False)
+    scales: frozenset[str] = field(init=False)
     tells_modules: bool = field(init=False)
     given: dict[str, Given] = field(factory=dict)
     tensors: dict[str, Meta] = field(factory=dict)
@@ -126,18 +138,17 @@ class _Reader:
         ends = (value.name for value in self.graph.output)
         return frozenset((*ends, *(name for node in self.graph.node for name in node.input)))
 
-    @statistics.default
+    @settings.default
     def _(self) -> frozenset[str]:
-        return frozenset(
-            name
-            for node in self.graph.node
-            if node.op_type == "BatchNormalization"
-            for name in node.input[STATISTICS]
-        )
+        return frozenset(_read_as(SETTINGS, self.graph))
+
+    @scales.default
+    def _(self) -> frozenset[str]:
+        return frozenset(_read_as(SCALES, self.graph))
 
     @tells_modules.default
     def _(self) -> bool:
-        return any(_module(node) for node in self.graph.node)
+        return any(module_of(node) for node in self.graph.node)
 
     def take_given(self) -> None:
         """Know the tensors that no node makes."""
@@ -155,15 +166,16 @@ class _Reader:
 
     def _initializer(self, name: str, meta: Meta) -> Given:
         """Return what an initializer is: weights, unless it is a single number or an index."""
-        is_data = meta.is_float or meta.dtype in ("int8", "uint8")
-        if math.prod(meta.shape) < 2 or not is_data or name in self.statistics:
+        is_data = meta.is_float or meta.dtype in QUANTIZED
+        if math.prod(meta.shape) < 2 or not is_data or name in self.settings:
             return Given(Source.BUFFER, name)
-        trained = meta.is_float and not meta.dtype.startswith("float8")
-        return Given(Source.PARAMETER, name, trained and name not in self.frozen_weights)
+        trained = meta.is_float and not meta.dtype.startswith(("float4", "float8"))
+        still = name in self.frozen_weights or name in self.scales
+        return Given(Source.PARAMETER, name, trained and not still)
 
     def take(self, node: Any) -> None:
         """Go past one node."""
-        where = _label(node)
+        where = label(node)
         self._refuse(node, where)
         for name in filter(None, node.input):
             if name not in self.tensors:
@@ -185,12 +197,6 @@ class _Reader:
 
     def _refuse(self, node: Any, where: str) -> None:
         """Raise InputError where what a node does is not known."""
-        if node.domain not in PLAIN_DOMAINS or node.op_type in UNKNOWN:
-            domain = f"{node.domain}." if node.domain else ""
-            raise InputError(
-                f"{where} is a '{domain}{node.op_type}', whose work is not known; export the model "
-                "with ONNX's own operators"
-            )
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise InputError(
                 f"{where} is a '{node.op_type}': what runs then depends on data, and a plan needs "
@@ -201,7 +207,7 @@ class _Reader:
 
     def _calls(self, node: Any, results: list[str]) -> Iterator[Call]:
         """Yield the call of a node; with it the views that part and join attention's heads."""
-        module = _module(node) if self.tells_modules else _own_name(node)
+        module = module_of(node) if self.tells_modules else own_name(node)
         kind = _kind(node)
         inputs = [name for name in node.input if name]
         if kind == "Attention" and len(self.tensors[inputs[0]].shape) == 3:
@@ -210,11 +216,11 @@ class _Reader:
         arguments: list[Argument] = [Reference(name) for name in inputs]
         if kind in ("LayerNormalization", "RMSNormalization"):
             shape = self.tensors[inputs[0]].shape
-            axis = _integer(node, "axis", -1)
+            axis = integer_of(node, "axis", -1)
             arguments.insert(1, shape[axis % max(1, len(shape)) :])
         elif kind == "GroupNormalization":
-            arguments.insert(1, _integer(node, "num_groups", 1))
-        equation = _text(node, Attribute.EQUATION.value)
+            arguments.insert(1, integer_of(node, "num_groups", 1))
+        equation = text_of(node, Attribute.EQUATION.value)
         keywords = ((Attribute.EQUATION.value, equation),) if equation else ()
         yield _call(kind, module, arguments, results, keywords)
 
@@ -222,7 +228,7 @@ class _Reader:
         self, node: Any, module: str, inputs: list[str], results: list[str]
     ) -> Iterator[Call]:
         """Yield attention between views that give heads a dimension of their own."""
-        heads = _integer(node, "q_num_heads", 1), *(_integer(node, "kv_num_heads", 1),) * 2
+        heads = integer_of(node, "q_num_heads", 1), *(integer_of(node, "kv_num_heads", 1),) * 2
         parted: list[str] = []
         for name, count in zip(inputs[:3], heads, strict=False):
             apart = f"{node.output[0]}:{len(parted)}:{name}"
@@ -254,6 +260,13 @@ class _Reader:
         return _meta(name, found.tensor_type.elem_type, shape)
 
 
+def _read_as(positions: Mapping[str, slice], graph: Any) -> Iterator[str]:
+    """Yield the tensors that operators read at some positions."""
+    for node in graph.node:
+        if node.op_type in positions:
+            yield from node.input[positions[node.op_type]]
+
+
 def _call(
     kind: str,
     module: str,
@@ -278,38 +291,6 @@ def _parted(meta: Meta, heads: int) -> Meta:
         raise InputError(f"attention has {heads} heads for {width} elements")
     shape = (batch, heads, positions, width // heads)
     return Meta(shape, _strides(shape), meta.dtype)
-
-
-def _module(node: Any) -> str:
-    """Return the path of the module that a node stands in; empty where it tells none."""
-    for prop in node.metadata_props:
-        if prop.key == SCOPES:
-            # A list as Python writes it: the modules outermost first, then the node's own name.
-            scopes = re.findall(r"'([^']*)'", prop.value)
-            return scopes[-2] if len(scopes) > 1 else ""
-    parts = node.name.split("/")
-    return ".".join(parts[1:-1]) if len(parts) > 2 and not parts[0] else ""
-
-
-def _own_name(node: Any) -> str:
-    """Return the name of a node that is a module of its own."""
-    name: str = node.name or next(filter(None, node.output))
-    return name
-
-
-def _label(node: Any) -> str:
-    """Return how an error names a node."""
-    name = node.name or next(filter(None, node.output), node.op_type)
-    module = _module(node)
-    return f"node '{name}'" + (f" of module '{module}'" if module else "")
-
-
-def _integer(node: Any, name: str, default: int) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)
-
-
-def _text(node: Any, name: str) -> str:
-    return next((a.s.decode("utf-8", "replace") for a in node.attribute if a.name == name), "")
 
 
 def _meta(name: str, number: int, shape: tuple[int, ...]) -> Meta:

@@ -29,6 +29,7 @@ RULES: Mapping[str, str] = {
     "GatherElements": "gather",
     "GatherND": "index",
     "Gemm": "linear",
+    "GlobalAveragePool": "mean",
     "GroupNormalization": "group_norm",
     "LayerNormalization": "layer_norm",
     "LogSoftmax": "log_softmax",
@@ -40,12 +41,14 @@ RULES: Mapping[str, str] = {
     "ReduceMean": "mean",
     "ReduceMin": "min",
     "ReduceSum": "sum",
+    "Resize": "upsample_nearest2d",
     "ScatterElements": "scatter",
     "ScatterND": "index_put",
     "SoftmaxCrossEntropyLoss": "cross_entropy_loss",
     "Sum": "add",
     "Tile": "repeat",
     "Trilu": "triu",
+    "Upsample": "upsample_nearest2d",
 }
 """PyTorch's name of what an operator does, by which its backward pass is known; others have their
 own name in small letters."""

@@ -13,30 +13,33 @@ from typing import TypeAlias, Union
 
 from attrs import field, frozen
 
-ELEMENT_BYTES: Mapping[str, int] = {
-    "bool": 1,
-    "uint8": 1,
-    "int8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "float8_e4m3fn": 1,
-    "float8_e5m2": 1,
-    "float8_e4m3fnuz": 1,
-    "float8_e5m2fnuz": 1,
-    "float8_e8m0fnu": 1,
-    "float16": 2,
-    "bfloat16": 2,
-    "float32": 4,
-    "float64": 8,
-    "complex32": 4,
-    "complex64": 8,
-    "complex128": 16,
+ELEMENT_BITS: Mapping[str, int] = {
+    "uint4": 4,
+    "int4": 4,
+    "float4_e2m1fn": 4,
+    "bool": 8,
+    "uint8": 8,
+    "int8": 8,
+    "int16": 16,
+    "uint16": 16,
+    "int32": 32,
+    "uint32": 32,
+    "int64": 64,
+    "uint64": 64,
+    "float8_e4m3fn": 8,
+    "float8_e5m2": 8,
+    "float8_e4m3fnuz": 8,
+    "float8_e5m2fnuz": 8,
+    "float8_e8m0fnu": 8,
+    "float16": 16,
+    "bfloat16": 16,
+    "float32": 32,
+    "float64": 64,
+    "complex32": 32,
+    "complex64": 64,
+    "complex128": 128,
 }
-"""Bytes of an element by the name of its PyTorch type."""
+"""Bits of an element by the name of its PyTorch type."""
 
 
 @frozen
@@ -57,8 +60,8 @@ class Meta:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all its elements."""
-        return math.prod(self.shape) * ELEMENT_BYTES[self.dtype]
+        """Bytes of all its elements, those of less than a byte without gaps."""
+        return -(-math.prod(self.shape) * ELEMENT_BITS[self.dtype] // 8)
 
     @property
     def is_float(self) -> bool:

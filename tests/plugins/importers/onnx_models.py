@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-OPSETS = [helper.make_opsetid("", 23), helper.make_opsetid("my.own", 1)]
+OPSET = 23
 
 
 def node(kind: str, reads: list[str], makes: list[str], module: str = "", **given: Any) -> Any:
@@ -42,11 +42,17 @@ def tensor(name: str, *shape: int | str | None, element: int = TensorProto.FLOAT
 
 
 def save(
-    path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], weights: list[Any]
+    path: Path,
+    nodes: list[Any],
+    inputs: list[Any],
+    outputs: list[Any],
+    weights: list[Any],
+    opset: int = OPSET,
 ) -> Path:
     """Write a model, and return its path."""
     graph = helper.make_graph(nodes, "main_graph", inputs, outputs, weights)
-    model = helper.make_model(graph, opset_imports=OPSETS)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("my.own", 1)]
+    model = helper.make_model(graph, opset_imports=opsets)
     path.write_bytes(model.SerializeToString())
     return path
 

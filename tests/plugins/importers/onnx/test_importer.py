@@ -169,6 +169,60 @@ def test_frozen_weights_and_statistics_get_no_gradient(tmp_path: Path) -> None:
     assert flops(graph, *BACKWARD) == 2 * (2 * 3 * 6 * 2)
 
 
+@pytest.mark.parametrize("opset", [7, 11, 12, 17, 21, 25])
+def test_every_version_of_the_operators_means_the_same(tmp_path: Path, opset: int) -> None:
+    """What was an attribute became an input: axes in version 13, bounds in 11, ratios in 12."""
+    axes = {} if opset >= 13 else {"axes": [0]}
+    bounds = {} if opset >= 11 else {"min": 0.0, "max": 1.0}
+    nodes = [
+        node("MatMul", ["x", "w"], ["a"]),
+        node("Unsqueeze", ["a"] if axes else ["a", "axis"], ["b"], **axes),
+        node("ReduceSum", ["b"] if axes else ["b", "axis"], ["c"], keepdims=0, **axes),
+        node("Softmax", ["c"], ["d"], axis=1),
+        node("Dropout", ["d"], ["e", "mask"], **({"ratio": 0.1} if opset < 12 else {})),
+        node("Clip", ["e"] if bounds else ["e", "low", "high"], ["y"], **bounds),
+    ]
+    weights = [weight("w", 8, 8), numbers("axis", 0)]
+    weights += [helper.make_tensor(n, TensorProto.FLOAT, [], [0.0]) for n in ("low", "high")]
+    path = save(tmp_path / "m.onnx", nodes, [tensor("x", 2, 8)], [tensor("y")], weights, opset)
+    graph = read(path, granularity="operator")
+    forward = [o.name for o in graph.operators if o.kind is Kind.FORWARD]
+    assert forward == [
+        "node_a.matmul:forward", "node_c.sum:forward", "node_d.softmax:forward",
+        "node_y.clamp:forward",
+    ]  # fmt: skip
+    assert flops(graph, Kind.FORWARD) == 2 * 2 * 8 * 8
+    assert [group.name for group in graph.parameters] == ["w"]
+
+
+def test_scales_of_numbers_are_not_trained(tmp_path: Path) -> None:
+    """Weights of four bits, their scales by blocks, and the sizes that a resize reads."""
+    nodes = [
+        node("DequantizeLinear", ["packed", "scales"], ["wide"], axis=0, block_size=4),
+        node("MatMul", ["x", "wide"], ["a"]),
+        node("MatMul", ["a", "w"], ["b"]),
+        node("Resize", ["b", "", "factors"], ["y"]),
+    ]
+    weights = [
+        weight("packed", 8, 4, element=TensorProto.INT4),
+        weight("scales", 2, 4),
+        weight("w", 4, 4),
+        helper.make_tensor("factors", TensorProto.FLOAT, [2], [1.0, 2.0]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, [tensor("x", 2, 8)], [tensor("y")], weights)
+    groups = {group.name: group for group in read(path, granularity="operator").parameters}
+    assert {name: group.weight_bytes for name, group in groups.items()} == {
+        "packed": 16, "scales": 32, "w": 64
+    }  # fmt: skip
+    assert [name for name, group in groups.items() if group.gradient_bytes] == ["w"]
+
+
+def test_weights_may_be_larger_than_any_file(tmp_path: Path) -> None:
+    """Of 64 GiB, which are not there."""
+    graph = one(tmp_path, "MatMul", [tensor("x", 1, 2**17)], [weight("w", 2**17, 2**17)])
+    assert sum(group.weight_bytes for group in graph.parameters) == 2**36
+
+
 def test_bytes_follow_the_element_type(tmp_path: Path) -> None:
     half = [tensor("x", 3, 4, element=TensorProto.FLOAT16)]
     graph = one(tmp_path, "MatMul", half, [weight("w", 4, 5, element=TensorProto.FLOAT16)])
@@ -215,6 +269,9 @@ def test_faults_name_the_node(tmp_path: Path) -> None:
         (node("Relu", ["z"], ["y"]), "reads 'z', which nothing"),
         (node("Magic", ["x"], ["y"], domain="my.own"), "'my.own.Magic', whose work is not known"),
         (node("Relu", ["x"], ["x"]), "makes 'x', which is there already"),
+        (node("FusedMatMul", ["x", "x"], ["y"], domain="com.microsoft"), "ONNX Runtime joins"),
+        (node("SimplifiedLayerNormalization", ["x", "x"], ["y"]), "ONNX Runtime joins"),
+        (node("Scan", ["x"], ["y"], body=branch, num_scan_inputs=1), "depends on data"),
     ]
     inputs = [tensor("x", 2), helper.make_tensor_value_info("c", TensorProto.BOOL, [])]
     for number, (bad, message) in enumerate(cases):
