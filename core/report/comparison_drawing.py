@@ -142,11 +142,11 @@ def _path(rows: list[Row], schedule: Schedule, explanation: Explanation) -> dict
         transfers[row.transfers[row.transfers >= 0]] = number
     row_of = np.concatenate((tasks, transfers, [-1]))  # a pause is activity -1
     steps = explanation.steps
-    number = row_of[np.array([step.activity for step in steps], dtype=np.int64)]
-    first = np.flatnonzero(np.diff(number, prepend=-2))
+    places = row_of[np.array([step.activity for step in steps], dtype=np.int64)]
+    first = np.flatnonzero(np.diff(places, prepend=-2))
     last = np.concatenate((first[1:], [len(steps)])).astype(np.int64)[: len(first)] - 1
     return {
-        "row": packed(number[first]),
+        "row": packed(places[first]),
         "start": packed([steps[i].start for i in first]),
         "until": packed([steps[i].until for i in last]),
     }
