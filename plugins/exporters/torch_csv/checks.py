@@ -21,6 +21,7 @@ _CELL = re.compile(
     f"{_NUMBER}(?:(F|B|I|W|SEND_F|RECV_F|SEND_B|RECV_B){_NUMBER}|(REDUCE_GRAD|UNSHARD|RESHARD))",
     re.ASCII,
 )
+_OVERLAP = re.compile(r"\(([^()]*)\)OVERLAP_F_B", re.ASCII)
 COMPUTE = frozenset("FBIW")
 REDUCE = "REDUCE_GRAD"
 UNSHARD, RESHARD = "UNSHARD", "RESHARD"
@@ -41,6 +42,10 @@ class Cell:
 
 
 Rows = tuple[tuple[Cell, ...], ...]
+Unit = tuple[Cell, ...]
+"""Cells that begin together: one, or those of an ``OVERLAP_F_B``."""
+
+Units = tuple[tuple[Unit, ...], ...]
 
 
 @frozen
@@ -105,30 +110,57 @@ def parse(text: str) -> Rows:
     InputError
         Naming the line, for anything that the grammar does not have: blanks, blank cells, comments.
     """
+    units = parse_units(text)
+    for number, row in enumerate(units, start=1):
+        for unit in row:
+            if len(unit) > 1:
+                raise InputError(f"{_shown(unit)} stands where no passes overlap", line=number)
+    return _flat(units)
+
+
+def parse_units(text: str) -> Units:
+    """Return the cells of a file by what begins together; as strict as `parse`."""
     rows = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):
-        cells = []
-        for word in line.split(","):
-            match = _CELL.fullmatch(word)
-            if match is None:
-                raise InputError(f"'{word}' is no action", line=number)
-            stage, kind, microbatch, reduction = match.groups()
-            cells.append(Cell(int(stage), kind or reduction, int(microbatch or -1)))
-        rows.append(tuple(cells))
-    written = "".join(",".join(map(str, row)) + "\n" for row in rows)
+        rows.append(tuple(_unit(word, number) for word in line.split(",")))
+    written = "".join(",".join(map(_shown, row)) + "\n" for row in rows)
     if written != text:
         raise InputError("is not in the form in which it would be written: no line end at its end?")
     return tuple(rows)
 
 
+def _unit(word: str, line: int) -> Unit:
+    overlap = _OVERLAP.fullmatch(word)
+    return tuple(_cell(part, line) for part in (overlap[1].split(";") if overlap else [word]))
+
+
+def _cell(word: str, line: int) -> Cell:
+    match = _CELL.fullmatch(word)
+    if match is None:
+        raise InputError(f"'{word}' is no action", line=line)
+    stage, kind, microbatch, alone = match.groups()
+    return Cell(int(stage), kind or alone, int(microbatch or -1))
+
+
+def _shown(unit: Unit) -> str:
+    shown = ";".join(map(str, unit))
+    return shown if len(unit) == 1 else f"({shown})OVERLAP_F_B"
+
+
+def _flat(units: Units) -> Rows:
+    return tuple(tuple(cell for unit in row for cell in unit) for row in units)
+
+
 def check_compute(text: str, wiring: Wiring) -> None:
     """Raise InputError if PyTorch would refuse a ``compute_only`` file, or run it wrongly."""
-    rows = parse(text)
+    units = parse_units(text)
+    rows = _flat(units)
     _check_kinds(rows, COMPUTE)
     _check_computation(rows, wiring)
+    _check_overlaps(units)
     if wiring.forward != {(s, s + 1) for s in range(len(wiring.rank_of) - 1)}:
         raise InputError("its stages form no chain; PyTorch makes sends for neighbours only")
-    _check_progress(rows, wiring, with_messages=False)
+    _check_progress(units, wiring, with_messages=False)
 
 
 def check_comms(text: str, wiring: Wiring, *, tagged: bool = False) -> None:
@@ -143,7 +175,9 @@ def check_comms(text: str, wiring: Wiring, *, tagged: bool = False) -> None:
         _check_order_of_messages(rows, wiring)
     _check_reductions(rows, wiring)
     _check_shards(rows)
-    _check_progress(rows, wiring, with_messages=True)
+    _check_progress(
+        tuple(tuple((cell,) for cell in row) for row in rows), wiring, with_messages=True
+    )
 
 
 def _check_kinds(rows: Rows, kinds: frozenset[str]) -> None:
@@ -205,6 +239,21 @@ def _check_passes(place: dict[Cell, int], stage: int, k: int, *, trained: bool) 
     order = [i for kind in "FBIW" for i in (at[kind],) if i is not None]
     if order != sorted(order):
         raise InputError(f"stage {stage}, microbatch {k}: F comes first, and I before W")
+
+
+def _check_overlaps(units: Units) -> None:
+    """Refuse overlaps of other things than a forward and a backward pass of two microbatches."""
+    for row in units:
+        for unit in row:
+            if len(unit) == 1:
+                continue
+            forward, *backward = unit
+            kinds = "".join(cell.kind for cell in unit)
+            whose = {(cell.stage, cell.microbatch) for cell in backward}
+            if kinds not in ("FB", "FI", "FIW") or len(whose) > 1:
+                raise InputError(f"{_shown(unit)} is no forward pass with a backward pass")
+            if backward[0].microbatch == forward.microbatch:
+                raise InputError(f"{_shown(unit)} has one microbatch, so its passes cannot overlap")
 
 
 def _check_messages(rows: Rows, wiring: Wiring) -> None:
@@ -300,13 +349,14 @@ def _check_shards(rows: Rows) -> None:
             raise InputError(f"stage {min(used)} is whole at the end, so no second step can begin")
 
 
-def _check_progress(rows: Rows, wiring: Wiring, *, with_messages: bool) -> None:
+def _check_progress(units: Units, wiring: Wiring, *, with_messages: bool) -> None:
     """Refuse rows that wait for each other in a circle.
 
     Sends and receives go on in the background, in the order of their two ranks; a computation waits
-    for what it receives, and for the stages on its own rank that it reads from.
+    for what it receives, and for the stages on its own rank that it reads from. What overlaps
+    begins when all of it can.
     """
-    left = [deque(row) for row in rows]
+    left = [deque(row) for row in units]
     done: set[Cell] = set()
 
     def is_made(stage: int, direction: str, k: int) -> bool:
@@ -332,12 +382,12 @@ def _check_progress(rows: Rows, wiring: Wiring, *, with_messages: bool) -> None:
     while moved:
         moved = False
         for row in left:
-            while row and can_run(row[0]):
-                done.add(row.popleft())
+            while row and all(map(can_run, row[0])):
+                done.update(row.popleft())
                 moved = True
     stuck = next((row[0] for row in left if row), None)
     if stuck is not None:
-        raise InputError(f"deadlock: {stuck} waits for what waits for it")
+        raise InputError(f"deadlock: {_shown(stuck)} waits for what waits for it")
 
 
 def blocking_order(rows: Sequence[Sequence[Cell]], wiring: Wiring) -> bool:

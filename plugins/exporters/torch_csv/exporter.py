@@ -19,6 +19,7 @@ from parplan.plans import Plan
 from parplan.plugins.exporters.chains import passing_figures, passing_notes
 from parplan.plugins.exporters.torch_csv.checks import Wiring, check_comms, check_compute
 from parplan.plugins.exporters.torch_csv.manifest import manifest
+from parplan.plugins.exporters.torch_csv.overlaps import cell_of, overlapping_rows
 from parplan.plugins.exporters.torch_csv.rows import Receive, comms_rows, compute_rows
 from parplan.plugins.exporters.torch_csv.shards import most_whole, with_shards
 from parplan.spec.structuring import structure
@@ -57,6 +58,9 @@ class TorchCsvOptions:
         Whether a graph of stages is made a chain: what skips stages passes through those between.
     unsharded
         For stages that FSDP2 shards: how many of a rank's are whole at once. 0: none is sharded.
+    overlap
+        Whether ``compute.csv`` joins a forward pass with the backward pass right behind it, for a
+        runtime that runs both at once.
     """
 
     order: Order = Order.EXACT
@@ -64,6 +68,7 @@ class TorchCsvOptions:
     tagged: bool = False
     as_chain: bool = False
     unsharded: int = 0
+    overlap: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.unsharded < 0:
@@ -82,6 +87,8 @@ class TorchCsv(Exporter):
         program = torch_program(plan, chosen)
         graph_s = graph_makespan_s(plan, chosen, program)
         texts = schedule_texts(program, chosen.unsharded, tagged=chosen.tagged)
+        if chosen.overlap:
+            texts[COMPUTE_FILE] = overlapping_text(program)
         names = {form: name for name, form in _FORMS.items() if name in texts}
         texts[MANIFEST_FILE] = json.dumps(manifest(program, names), indent=1) + "\n"
         for name, text in texts.items():
@@ -256,6 +263,30 @@ def schedule_texts(
         f"PyTorch cannot run the messages of this plan: {refusals[0]}; '--set tagged=true' is for "
         "a runner that names its messages"
     )
+
+
+def overlapping_text(program: StageProgram) -> str:
+    """Return ``compute.csv`` with passes joined that may run at once.
+
+    Raises
+    ------
+    InputError
+        If the stages form no chain, or nothing can be joined.
+    """
+    if not program.is_chain:
+        raise InputError(
+            "the stages form no chain, so there is no compute.csv whose passes could overlap: "
+            "--set as_chain=true makes them one",
+            key="options.overlap",
+        )
+    rows = overlapping_rows(program)
+    if all(len(unit) == 1 for row in rows for unit in row):
+        raise InputError(
+            "no rank runs a forward pass right before a backward pass of another microbatch, so "
+            "nothing overlaps",
+            key="options.overlap",
+        )
+    return _text([[cell_of(unit) for unit in row] for row in rows])
 
 
 def _text(rows: list[list[str]]) -> str:

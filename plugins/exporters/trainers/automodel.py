@@ -55,7 +55,7 @@ class AutomodelOptions(TorchChainOptions):
 
     Attributes
     ----------
-    order, slack, as_chain, modules
+    order, slack, as_chain, overlap, modules
         As for any chain.
     micro_batch
         Samples in a microbatch.
@@ -79,7 +79,7 @@ class Automodel(Exporter):
         chosen = structure(dict(options), AutomodelOptions, key="options")
         chain = torch_chain(plan, chosen, "NeMo Automodel")
         section = recipe_section(chain, chosen.micro_batch, directory)
-        schedule = write_schedule(chain.program, directory)
+        schedule = write_schedule(chain.program, directory, overlap=chosen.overlap)
         path = directory / RECIPE_FILE
         write_text(path, yaml.safe_dump(section, sort_keys=False, width=100))
         if yaml.safe_load(path.read_text(encoding="utf-8")) != section:

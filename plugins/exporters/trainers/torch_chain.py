@@ -17,6 +17,7 @@ from parplan.plugins.exporters.torch_csv.exporter import (
     Order,
     TorchCsvOptions,
     graph_makespan_s,
+    overlapping_text,
     schedule_texts,
     torch_program,
 )
@@ -38,7 +39,7 @@ class TorchChainOptions:
 
     Attributes
     ----------
-    order, slack, as_chain
+    order, slack, as_chain, overlap
         As for ``torch-csv``.
     modules
         Other names of modules: the beginning of a path in the plan, and what stands for it, such
@@ -48,6 +49,7 @@ class TorchChainOptions:
     order: Order = Order.EXACT
     slack: float = DEFAULT_SLACK
     as_chain: bool = False
+    overlap: bool = False
     modules: Mapping[str, str] = field(factory=dict)
 
 
@@ -91,10 +93,11 @@ def module_names(parts: Parts, names: Mapping[PartKind, str]) -> list[list[str]]
     return [[names[p.kind].format(p.number) for p in stage if p.kind in names] for stage in parts]
 
 
-def write_schedule(program: StageProgram, directory: Path) -> Path:
+def write_schedule(program: StageProgram, directory: Path, *, overlap: bool) -> Path:
     """Write the ``compute_only`` file of a chain, read it again and check it."""
     path = directory / COMPUTE_FILE
-    write_text(path, schedule_texts(program)[COMPUTE_FILE])
+    whole = overlapping_text(program) if overlap else schedule_texts(program)[COMPUTE_FILE]
+    write_text(path, whole)
     check_compute(path.read_text(encoding="utf-8"), Wiring.of(program))
     return path
 

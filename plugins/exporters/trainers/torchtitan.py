@@ -51,7 +51,7 @@ class TorchTitanOptions(TorchChainOptions):
 
     Attributes
     ----------
-    order, slack, as_chain, modules
+    order, slack, as_chain, overlap, modules
         As for any chain.
     head
         TorchTitan's name of the last linear layer: ``lm_head``, or ``output`` in older versions.
@@ -78,7 +78,7 @@ class TorchTitan(Exporter):
         chosen = structure(dict(options), TorchTitanOptions, key="options")
         chain = torch_chain(plan, chosen, "TorchTitan")
         settings = titan_settings(chain, chosen.head)
-        schedule = write_schedule(chain.program, directory)
+        schedule = write_schedule(chain.program, directory, overlap=chosen.overlap)
         path = directory / SETTINGS_FILE
         write_text(path, settings_text(chain.program, settings, chosen.micro_batch))
         check_settings(path.read_text(encoding="utf-8"), chain, chosen.head)

@@ -31,6 +31,7 @@ from parplan.plugins.exporters.torch_csv.exporter import (
     Order,
     TorchCsv,
     TorchCsvOptions,
+    overlapping_text,
     schedule_texts,
     torch_program,
 )
@@ -264,3 +265,49 @@ def test_sharded_stages_are_whole_while_they_compute(tmp_path: Path, registry: R
         assert done.figures["whole_weight_bytes"] == [sum(sizes[-unsharded:]) for sizes in own]
     with pytest.raises(InputError, match="at least 0"):
         TorchCsv().export(plan, tmp_path, {"unsharded": -1})
+
+
+@pytest.mark.parametrize("name", ["1f1b", "dualpipe-v", "zb-h1"])
+def test_passes_that_overlap_are_taken_by_torch(
+    name: str, tmp_path: Path, registry: Registry
+) -> None:
+    from torch.distributed.pipelining import schedules
+
+    plan = recipe_plan(name, registry, 2, 6)
+    TorchCsv().export(plan, tmp_path, {"overlap": True})
+    text = (tmp_path / COMPUTE_FILE).read_text()
+    program = program_of(plan)
+    rows = {
+        rank: [schedules._Action.from_str(cell) for cell in line.split(",")]
+        for rank, line in enumerate(text.splitlines())
+    }
+    pairs = [a for row in rows.values() for a in row if a.sub_actions]
+    assert pairs
+    assert all({str(a)[-11:] for a in pairs} == {"OVERLAP_F_B"} for a in pairs)
+    for rank, row in rows.items():  # the same actions in the same order
+        flat = [str(one) for action in row for one in (action.sub_actions or [action])]
+        assert flat == [str(timed.action) for timed in program.ranks[rank].actions]
+    rank_of = {s.index: s.rank for s in program.stages}
+    count = len(program.stages)
+    found = schedules._validate_schedule(rows, 2, count, program.microbatches)
+    assert found == rank_of
+    schedules._add_send_recv(rows, rank_of.__getitem__, count)  # raises on a deadlock
+
+
+def test_overlaps_that_are_none_are_found(registry: Registry) -> None:
+    with pytest.raises(InputError, match="nothing overlaps"):
+        overlapping_text(program_of(recipe_plan("gpipe", registry, 2, 1)))
+    with pytest.raises(InputError, match="as_chain=true"):
+        overlapping_text(program_of(diamond_plan()))
+    good = "0F0,(0F1;0B0)OVERLAP_F_B,0B1\n1F0,1B0,1F1,1I1,1W1\n"
+    check_compute(good, TWO_STAGES)
+    for was, becomes, said in (
+        ("0F0,(0F1;0B0)OVERLAP_F_B", "(0F0;0F1)OVERLAP_F_B,0B0", "no forward pass with"),
+        ("1F0,1B0,", "(1F0;1B0)OVERLAP_F_B,", "has one microbatch"),
+        ("1F0,1B0,1F1,1I1", "1F0,(1F1;1B0)OVERLAP_F_B,1I1", "deadlock"),
+        ("(0F1;0B0)OVERLAP_F_B", "(0F1;0B0)", "no action"),
+    ):
+        with pytest.raises(InputError, match=said):
+            check_compute(good.replace(was, becomes, 1), TWO_STAGES)
+    with pytest.raises(InputError, match="where no passes overlap"):
+        check_comms(good, TWO_STAGES)

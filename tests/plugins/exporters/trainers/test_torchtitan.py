@@ -120,3 +120,8 @@ def test_what_torchtitan_cannot_run_is_named(plan: Plan, said: str, tmp_path: Pa
     with pytest.raises(InputError, match=said):
         TorchTitan().export(plan, tmp_path, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_passes_overlap_where_asked(tmp_path: Path) -> None:
+    exported(decoder_plan(V, microbatches=6), tmp_path, slack=10.0, overlap=True)
+    assert "OVERLAP_F_B" in (tmp_path / "compute.csv").read_text()  # checked by check_compute
