@@ -54,7 +54,7 @@ def test_example_passes_its_own_tests(site: Path, name: str) -> None:
 
 
 SCRIPTS = {
-    "gpt-loop/loop.py": (
+    "gpt-loop/loop.py --steps 2": (
         r"second plan: .*\n(  first late: .*\n)?losses: .*\n"
         r"gradients differ .* by (?P<off>\S+) at most, relatively\nthe second plan takes \d+% .*"
     ),
@@ -75,13 +75,15 @@ SCRIPTS = {
         r"planned .* s\nuniform +4\+3\+3\+4 .* s\ngain: [1-9]\d% planned, -?\d+% measured"
     ),
 }
-"""What each script prints in the end; ``off`` is a relative difference of gradients."""
+"""What each script, with its arguments, prints in the end; ``off`` is a relative difference of
+gradients."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script_runs_in_a_new_folder(script: str, tmp_path: Path) -> None:
-    told = run("-W", "error", str(EXAMPLES / script), cwd=tmp_path)
+    path, *arguments = script.split()
+    told = run("-W", "error", str(EXAMPLES / path), *arguments, cwd=tmp_path)
     found = re.search(rf"{SCRIPTS[script]}\n$", told)
     assert found, told
     assert float(found.groupdict().get("off", 0)) <= 1e-5
