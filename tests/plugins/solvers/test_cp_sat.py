@@ -110,8 +110,10 @@ def test_a_cutoff_below_the_optimum_proves_that_there_is_nothing() -> None:
     assert below.termination is Termination.INFEASIBLE
 
 
-def test_the_time_limit_leaves_the_incumbent_and_a_bound() -> None:
-    """From a start, so that there is an incumbent in time."""
+def test_the_time_limit_leaves_the_incumbent_and_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a start, which there is time to read however long the machine takes to state it."""
+    monkeypatch.setattr("parplan.system.contained.GRACE_S", 300.0)
+    monkeypatch.setattr(cp_sat, "LEAST_TIME_S", 2.0)
     heard: list[Progress] = []
     model = _large()
     start = CpSat().solve(model, ANY).values
@@ -121,7 +123,7 @@ def test_the_time_limit_leaves_the_incumbent_and_a_bound() -> None:
     assert answer.objective is not None
     assert answer.bound is not None
     assert 0 < answer.bound <= answer.objective
-    assert answer.seconds < 20
+    assert answer.message == ""  # it stopped by itself
     found = [news.incumbent for news in heard if news.incumbent is not None]
     assert found == sorted(found, reverse=True)
     assert found[-1] == answer.objective
