@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,34 +12,19 @@ from attrs import field, frozen
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
 from parplan.files.atomic import write_text
-from parplan.graph import Kind
 from parplan.plans import Plan
-from parplan.plugins.exporters.trainers.decoder_parts import (
-    Part,
-    PartKind,
-    Parts,
-    part_of,
-    parts_of,
-)
+from parplan.plugins.exporters.trainers.decoder_parts import PartKind, Parts, parts_of
 from parplan.plugins.exporters.trainers.megatron_layout import (
     check_layout,
     layout_text,
     parse_layout,
 )
+from parplan.plugins.exporters.trainers.megatron_recompute import Recomputing, recomputation
 from parplan.plugins.exporters.trainers.own_order import own_figures, own_notes, own_program
-from parplan.recomputing import RECOMPUTE, can_recompute, is_variant
 from parplan.spec.structuring import structure
 
 ARGUMENTS_FILE = "megatron_arguments.sh"
 WHO = "Megatron-LM"
-
-
-class Recomputing(StrEnum):
-    """Which layers recompute: as in the plan, all, or none."""
-
-    PLAN = "plan"
-    FULL = "full"
-    NONE = "none"
 
 
 @frozen
@@ -57,7 +41,8 @@ class MegatronOptions:
     group
         Microbatches that go through one stage of a rank before its next one; 0: as many as ranks.
     recompute
-        ``full`` and ``none`` where Megatron-LM cannot recompute the layers that the plan does.
+        What to do where Megatron-LM cannot recompute the layers that the plan does: ``block``
+        recomputes at least as many of each stage, ``full`` and ``none`` all or none.
     as_chain
         Whether a graph of stages is made a chain: what skips stages passes through those between.
     modules
@@ -97,6 +82,7 @@ class Megatron(Exporter):
         stages, ranks = stage_letters(parts), len(program.ranks)
         layers = sum(part.kind is PartKind.LAYER for stage in parts for part in stage)
         check_layout(stages, ranks, layers)
+        again = recomputation(plan, parts, chosen.recompute, chosen.modules)
         flags: dict[str, str] = {
             "--num-layers": str(layers),
             "--pipeline-model-parallel-size": str(ranks),
@@ -106,7 +92,7 @@ class Megatron(Exporter):
             "--expert-model-parallel-size": str(chosen.expert),
             "--micro-batch-size": str(chosen.micro_batch),
             "--global-batch-size": str(chosen.micro_batch * program.microbatches * chosen.data),
-            **_recompute_flags(plan, chosen),
+            **again.flags,
         }
         if chosen.group and len(program.stages) > ranks:
             flags["--microbatch-group-size-per-virtual-pipeline-stage"] = str(chosen.group)
@@ -117,9 +103,7 @@ class Megatron(Exporter):
             raise InputError("the flags are not read as they were written", file=str(path))
         if parse_layout(read["--pipeline-model-parallel-layout"]) != stages:
             raise InputError("the layout is not read as it was written", file=str(path))
-        notes = own_notes(plan, program, WHO)
-        if chosen.recompute is not Recomputing.PLAN:
-            notes = (*notes, "what is recomputed was set by hand: times and memory are the plan's")
+        notes = (*own_notes(plan, program, WHO), *again.notes)
         figures = {**own_figures(plan, program), "layout": layout_text(stages)}
         return Exported((path,), notes, figures)
 
@@ -144,45 +128,6 @@ def stage_letters(parts: Parts) -> list[str]:
                 )
     rows = ["".join(letters[p.kind] for p in stage if p.kind not in ending) for stage in parts]
     return [*rows[:-1], f"{rows[-1]}L"]
-
-
-def _recompute_flags(plan: Plan, options: MegatronOptions) -> dict[str, str]:
-    """Return the flags for all decoder layers, or none, that compute again what they saved."""
-    full = {
-        "--recompute-granularity": "full",
-        "--recompute-method": "uniform",
-        "--recompute-num-layers": "1",
-    }
-    if options.recompute is not Recomputing.PLAN:
-        return full if options.recompute is Recomputing.FULL else {}
-    again, kept = _recomputed(plan, options.modules)
-    if not again:
-        return {}
-    if kept:
-        raise InputError(
-            f"the plan recomputes '{min(again)}', but not all of '{min(kept)}'; {WHO} is told of "
-            "all layers or none here: plan with the constraint 'recomputation', or take "
-            "--set recompute=full (slower) or --set recompute=none (more memory)",
-            key="options.recompute",
-        )
-    return full
-
-
-def _recomputed(plan: Plan, modules: Mapping[str, str]) -> tuple[set[Part], set[Part]]:
-    """Return the decoder layers with forward operators that are recomputed, and that are not."""
-    problem, tasks = plan.problem, plan.schedule.tasks
-    again: set[Part] = set()
-    kept: set[Part] = set()
-    for o, a in set(zip(tasks.operator.tolist(), tasks.alternative.tolist(), strict=True)):
-        operator = problem.graph.operators[o]
-        if operator.kind is not Kind.FORWARD or not operator.module:
-            continue
-        part = part_of(operator.module, modules)
-        if part.kind is PartKind.LAYER:
-            mode = operator.modes[problem.alternatives[o][a].mode]
-            is_again = can_recompute(operator) and is_variant(mode, RECOMPUTE)
-            (again if is_again else kept).add(part)
-    return again, kept
 
 
 def arguments_text(flags: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,55 @@ def test_one_stage_on_each_rank_is_1f1b() -> None:
     assert kinds == ["FFBFBB", "FBFBFB"]
 
 
-def test_recomputing_is_of_all_layers_or_set_by_hand(tmp_path: Path) -> None:
-    plan = decoder_plan()
-    assert "--recompute-method" not in exported(plan, tmp_path)
-    assert exported(plan, tmp_path, recompute="full")["--recompute-granularity"] == "full"
+def flags_of_recomputation(flags: dict[str, str]) -> tuple[str, ...]:
+    names = ("granularity", "method", "num-layers")
+    return tuple(flags[f"--recompute-{n}"] for n in names if f"--recompute-{n}" in flags)
+
+
+LAYERS = tuple(name for name in NAMES if name.startswith("layers"))
+
+
+@pytest.mark.parametrize(
+    ("again", "flags"),
+    [
+        ((), ()),
+        (LAYERS, ("full", "uniform", "1")),
+        (("layers.0", "layers.3"), ("full", "block", "1")),
+        (("layers.0", "layers.1", "layers.3", "layers.4"), ("full", "block", "2")),
+    ],
+)
+def test_stages_recompute_all_layers_or_as_many_of_their_first(
+    again: tuple[str, ...], flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert flags_of_recomputation(exported(decoder_plan(recompute=again), tmp_path)) == flags
+
+
+def test_a_short_stage_may_recompute_all_of_its_layers(tmp_path: Path) -> None:
+    places = (0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+    plan = decoder_plan(places, recompute=("layers.0", "layers.1", "layers.2"))
+    assert flags_of_recomputation(exported(plan, tmp_path)) == ("full", "block", "2")
+
+
+@pytest.mark.parametrize(
+    ("again", "said", "block", "longer"),
+    [
+        (("layers.1",), "keeps 'layers.0', layer 0 of stage 0", "1", "stage 1 .* 2 s longer"),
+        (("layers.0",), "keeps 'layers.3', layer 0 of stage 1", "1", "stage 1 .* 2 s longer"),
+        (LAYERS[:3], "recomputes 'layers.0', layer 0 of stage 0", "3", "stage 1 .* 6 s longer"),
+    ],
+)
+def test_other_layers_are_refused_or_more_recompute_at_a_cost(
+    again: tuple[str, ...], said: str, block: str, longer: str, tmp_path: Path
+) -> None:
+    plan = decoder_plan(recompute=again)
+    with pytest.raises(InputError, match=said):
+        Megatron().export(plan, tmp_path, {})
+    done = Megatron().export(plan, tmp_path, {"recompute": "block"})
+    flags = read_arguments((tmp_path / ARGUMENTS_FILE).read_text())
+    assert flags_of_recomputation(flags) == ("full", "block", block)
+    assert re.search(longer, done.notes[-1])
+    assert flags_of_recomputation(exported(plan, tmp_path, recompute="none")) == ()
+    assert flags_of_recomputation(exported(plan, tmp_path, recompute="full"))[1] == "uniform"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ from parplan.plugins.exporters.trainers.own_order import own_program
 from parplan.plugins.exporters.trainers.torchtitan import SETTINGS_FILE, TorchTitan
 from tests.plugins.exporters.trainers.decoders import LOOP, STRAIGHT, V, decoder_plan
 
+AGAIN = ("layers.0", "layers.1")
+"""Layers whose forward pass runs again in the backward pass."""
+
 
 @frozen
 class Case:
@@ -38,7 +41,7 @@ class Case:
     @property
     def plan(self) -> Plan:
         """The plan, each device working as early as it can."""
-        return decoder_plan(self.places, microbatches=self.microbatches)
+        return decoder_plan(self.places, microbatches=self.microbatches, recompute=AGAIN)
 
     @property
     def is_loop(self) -> bool:
@@ -188,7 +191,7 @@ def test_automodel_makes_the_stages_and_loads_the_order(case: Case, tmp_path: Pa
 @pytest.mark.parametrize(
     "case", [c for c in CASES if c.is_loop], ids=lambda case: "".join(map(str, case.places))
 )
-@pytest.mark.parametrize("recompute", ["plan", "full"])
+@pytest.mark.parametrize("recompute", ["none", "full", "block"])
 @pytest.mark.filterwarnings("ignore")
 def test_megatron_reads_the_layout_and_runs_the_order(
     case: Case, recompute: str, tmp_path: Path
