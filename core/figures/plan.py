@@ -159,17 +159,17 @@ def device_table(figures: PlanFigures) -> Table:
 
 
 def link_table(figures: PlanFigures) -> Table:
-    """Return a row per link that carries anything."""
+    """Return a row per link that carries anything, those that are held longest first."""
     columns = ("link", "from", "to", "held", "share of the time", "moved")
-    rows = []
     whole = figures.uses.makespan_s
-    links = figures.plan.problem.cluster.links
-    for spec, use in zip(links, figures.uses.links, strict=True):
-        if use.busy_s > 0 or use.bytes > 0:
-            available = whole * (spec.capacity or 1)
-            share = use.busy_s / available if available > 0 and spec.capacity else None
-            held, moved = seconds_text(use.busy_s), bytes_text(use.bytes)
-            rows.append((spec.name, spec.source, spec.target, held, percent_text(share), moved))
+    links = zip(figures.plan.problem.cluster.links, figures.uses.links, strict=True)
+    used = [(spec, use) for spec, use in links if use.busy_s > 0 or use.bytes > 0]
+    rows = []
+    for spec, use in sorted(used, key=lambda pair: -pair[1].busy_s):
+        available = whole * (spec.capacity or 1)
+        share = use.busy_s / available if available > 0 and spec.capacity else None
+        held, moved = seconds_text(use.busy_s), bytes_text(use.bytes)
+        rows.append((spec.name, spec.source, spec.target, held, percent_text(share), moved))
     return Table("Links", columns, rows, 3)
 
 

@@ -27,6 +27,7 @@ const barAt = (lane, instant, near) => {
   return distance <= near ? i : -1;
 };
 const FAINT = .14;  // of bars that do not match
+const NAMED = 60;  // pixels of a bar from which on it has room for its name
 
 // `axis` has x(instant), at(pixel), left, right; `paint` has colour(item), ink(item), byKind.
 const drawBars = (pen, lane, top, tall, axis, paint, text) => {
@@ -53,8 +54,8 @@ const drawBars = (pen, lane, top, tall, axis, paint, text) => {
     pen.fillStyle = paint.colour(item[i]);
     pen.fillRect(left, top + gap, wide, high);
     if (tall < 12 || wide < 10) return;
-    const whole = source.text(item[i]), words = wide < 34 && whole.length > 4 ? source.short(item[i]) : whole;
-    if (!words || wide < (words.length > 4 ? 34 : 5 + 7 * words.length)) return;
+    const whole = source.text(item[i]), words = wide < NAMED && whole.length > 4 ? source.short(item[i]) : whole;
+    if (!words || wide < 5 + 7 * Math.min(words.length, 4)) return;
     pen.fillStyle = paint.ink(item[i]);
     pen.textAlign = "left";
     pen.fillText(text(words, wide - 4), left + (words.length > 4 ? 4 : 2), top + tall / 2 + .5);

@@ -55,7 +55,7 @@
   const rows = () => blocks.flatMap(block => [
     block.title,
     ...block.devices.flatMap((row, d) => memory?.checked && block.memory[d] ? [row, block.memory[d]] : [row]),
-    ...(transfers.checked ? block.links : []),
+    ...(transfers?.checked ? block.links : []),
   ]);
   const show = page({
     rows: rows(),

@@ -47,6 +47,8 @@ def comparison_html(
         ],
         tables=[comparison_table(figures)],
         more=[_bounding(figures, explained)] if explained else [],
+        heading="Schedules on one time axis",
+        links=True,
         transfers=drawing["transfers"],
         memory=True,
         explained=bool(explained),

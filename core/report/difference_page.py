@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from parplan import __version__
 from parplan.figures.differences import (
     device_table,
@@ -12,6 +14,7 @@ from parplan.figures.differences import (
     order_sentences,
     work_table,
 )
+from parplan.figures.plan import Table
 from parplan.graph import Kind
 from parplan.measuring.differences import Differences, Run
 from parplan.palette import colours_of
@@ -42,13 +45,28 @@ def difference_html(found: Differences) -> str:
         difference_drawing(found),
         title=plain(found.plan.problem.name),
         subtitle=plain(f"step {found.step} beside its plan; parplan {__version__}"),
-        sentences=[plain(told) for told in (makespan_sentence(found), *order_sentences(found))],
-        tables=[device_table(found), work_table(found)],
+        sentences=[_sentence(told) for told in (makespan_sentence(found), *order_sentences(found))],
+        tables=_tables(found),
         more=[],
+        heading="Plan and run on one time axis",
+        links=False,
         transfers=True,
         memory=False,
         explained=False,
     )
+
+
+def _sentence(told: str) -> str:
+    return plain(f"{told[:1].upper()}{told[1:]}.")
+
+
+def _tables(found: Differences) -> list[Table]:
+    """Return the tables under titles that stand alone, less those that are empty."""
+    named = {
+        "Devices": device_table(found),
+        "Actions that left their plan most": work_table(found),
+    }
+    return [evolve(table, title=title) for title, table in named.items() if table.rows]
 
 
 def difference_drawing(found: Differences) -> dict[str, Any]:

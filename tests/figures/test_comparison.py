@@ -9,8 +9,13 @@ import attrs
 from parplan.comparison import Comparison, Entry
 from parplan.figures import gain
 from parplan.figures.comparison import comparison_figures, comparison_table, verdict
-from parplan.figures.plan import baseline_table, figures_of, rows_without_schedule
-from tests.plan_samples import comparison_sample
+from parplan.figures.plan import (
+    baseline_table,
+    figures_of,
+    link_table,
+    rows_without_schedule,
+)
+from tests.plan_samples import comparison_sample, pipeline_plan
 
 
 def test_the_example_of_a_gain_holds() -> None:
@@ -60,3 +65,11 @@ def test_hand_made_schedules_of_a_plan_stand_better_ones_first() -> None:
         ("fast", "0.0%"),
         ("slow", "50.0%"),
     ]
+
+
+def test_links_stand_busiest_first() -> None:
+    figures = figures_of(pipeline_plan(), "s")
+    rows = link_table(figures).rows
+    assert [row[0] for row in rows] == ["0to1", "1to0"]
+    slow = {row[0]: row[3] for row in rows}
+    assert slow == {"0to1": "3 s", "1to0": "11.72 ms"}
