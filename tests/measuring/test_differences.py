@@ -180,4 +180,4 @@ def test_plan_and_run_are_drawn_one_above_the_other(tmp_path: Path) -> None:
     save_plan(PLAN, plan)
     save_recording(changed(slow_message), run)
     assert main(["diff", plan, run, "--html", str(tmp_path / "diff.html")]) == 0
-    assert "first late: F microbatch 0" in (tmp_path / "diff.html").read_text(encoding="utf-8")
+    assert "First late: F microbatch 0" in (tmp_path / "diff.html").read_text(encoding="utf-8")
