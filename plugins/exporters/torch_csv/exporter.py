@@ -88,7 +88,7 @@ class TorchCsv(Exporter):
         graph_s = graph_makespan_s(plan, chosen, program)
         texts = schedule_texts(program, chosen.unsharded, tagged=chosen.tagged)
         if chosen.overlap:
-            texts[COMPUTE_FILE] = overlapping_text(program)
+            texts[COMPUTE_FILE] = compute_text(program, overlap=True)
         names = {form: name for name, form in _FORMS.items() if name in texts}
         texts[MANIFEST_FILE] = json.dumps(manifest(program, names), indent=1) + "\n"
         for name, text in texts.items():
@@ -246,7 +246,7 @@ def schedule_texts(
     """
     texts = {}
     if program.is_chain:
-        texts[COMPUTE_FILE] = _text(compute_rows(program))
+        texts[COMPUTE_FILE] = compute_text(program)
     wiring = Wiring.of(program)
     refusals = []
     ways = [(receive, named) for named in sorted({False, tagged}) for receive in Receive]
@@ -265,14 +265,21 @@ def schedule_texts(
     )
 
 
-def overlapping_text(program: StageProgram) -> str:
-    """Return ``compute.csv`` with passes joined that may run at once.
+def compute_text(program: StageProgram, *, overlap: bool = False) -> str:
+    """Return ``compute.csv`` of a chain.
+
+    Parameters
+    ----------
+    overlap
+        Whether passes are joined that may run at once.
 
     Raises
     ------
     InputError
-        If the stages form no chain, or nothing can be joined.
+        If nothing can be joined, or the stages form no chain.
     """
+    if not overlap:
+        return _text(compute_rows(program))
     if not program.is_chain:
         raise InputError(
             "the stages form no chain, so there is no compute.csv whose passes could overlap: "

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from attrs import frozen
 
 from parplan.contracts import Exported, Exporter
 from parplan.errors import InputError
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
+from parplan.plugins.exporters.torch_csv.exporter import COMPUTE_FILE
 from parplan.plugins.exporters.trainers.decoder_parts import PartKind
 from parplan.plugins.exporters.trainers.placements import Placement
 from parplan.plugins.exporters.trainers.torch_chain import (
@@ -32,6 +32,7 @@ from parplan.plugins.exporters.trainers.torch_chain import (
 from parplan.spec.structuring import structure
 
 RECIPE_FILE = "automodel_pipeline.yaml"
+WHO = "NeMo Automodel"
 
 SCHEDULE_NAMES: Mapping[Placement, str] = {
     Placement.LOOP: "Interleaved1F1B",
@@ -49,35 +50,16 @@ _EVERYWHERE = "model.rotary_emb"
 """What every stage has a copy of."""
 
 
-@frozen
-class AutomodelOptions(TorchChainOptions):
-    """How a plan becomes a recipe's section.
-
-    Attributes
-    ----------
-    order, slack, as_chain, overlap, modules
-        As for any chain.
-    micro_batch
-        Samples in a microbatch.
-    """
-
-    micro_batch: int = 1
-
-    def __attrs_post_init__(self) -> None:
-        if self.micro_batch < 1:
-            raise InputError(f"is {self.micro_batch}; at least 1", key="micro_batch")
-
-
 class Automodel(Exporter):
     """Writes ``automodel_pipeline.yaml`` and ``compute.csv``."""
 
     name: ClassVar[str] = "automodel"
-    options: ClassVar[type] = AutomodelOptions
+    options: ClassVar[type] = TorchChainOptions
 
     def export(self, plan: Plan, directory: Path, options: Mapping[str, Any]) -> Exported:
         """Write the files of a plan; InputError names what Automodel cannot run."""
-        chosen = structure(dict(options), AutomodelOptions, key="options")
-        chain = torch_chain(plan, chosen, "NeMo Automodel")
+        chosen = structure(dict(options), TorchChainOptions, key="options")
+        chain = torch_chain(plan, chosen, WHO)
         section = recipe_section(chain, chosen.micro_batch, directory)
         schedule = write_schedule(chain.program, directory, overlap=chosen.overlap)
         path = directory / RECIPE_FILE
@@ -102,25 +84,17 @@ def recipe_section(chain: TorchChain, micro_batch: int, directory: Path) -> dict
     ranks, microbatches = len(chain.program.ranks), chain.program.microbatches
     if microbatches < ranks:
         raise InputError(
-            f"NeMo Automodel wants at least as many microbatches as its {ranks} ranks, not "
+            f"{WHO} wants at least as many microbatches as its {ranks} ranks, not "
             f"{microbatches}: plan with more (workload.microbatches)"
         )
-    modules = module_names(chain.parts, _NAMES)
-    for stage, parts in enumerate(chain.parts):
-        foreign = [part for part in parts if part.kind is PartKind.MULTI_TOKEN]
-        if foreign or not modules[stage]:
-            what = ", ".join(map(str, foreign or parts)) or "no module"
-            raise InputError(
-                f"stage {stage} holds {what}, for which NeMo Automodel has no module of its own: "
-                "put it with its neighbour (constraint 'placement', option 'together')"
-            )
+    modules = module_names(chain.parts, _NAMES, WHO)
     return {
         "step_scheduler": {"local_batch_size": microbatches * micro_batch},
         "distributed": {
             "pp_size": ranks,
             "pipeline": {
                 "pp_schedule": SCHEDULE_NAMES[chain.placement],
-                "pp_schedule_csv": str((directory / "compute.csv").resolve()),
+                "pp_schedule_csv": str((directory / COMPUTE_FILE).resolve()),
                 "pp_microbatch_size": micro_batch,
                 "module_fqns_per_model_part": [[*stage, _EVERYWHERE] for stage in modules],
             },

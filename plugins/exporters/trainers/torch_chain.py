@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from parplan.errors import InputError
 from parplan.files.atomic import write_text
 from parplan.plans import Plan
 from parplan.plugins.exporters.chains import passing_figures, passing_notes
@@ -16,9 +17,8 @@ from parplan.plugins.exporters.torch_csv.exporter import (
     COMPUTE_FILE,
     Order,
     TorchCsvOptions,
+    compute_text,
     graph_makespan_s,
-    overlapping_text,
-    schedule_texts,
     torch_program,
 )
 from parplan.plugins.exporters.trainers.decoder_parts import PartKind, Parts, part_of, parts_of
@@ -44,6 +44,8 @@ class TorchChainOptions:
     modules
         Other names of modules: the beginning of a path in the plan, and what stands for it, such
         as ``{trunk.blocks: layers}``.
+    micro_batch
+        Samples in a microbatch.
     """
 
     order: Order = Order.EXACT
@@ -51,6 +53,11 @@ class TorchChainOptions:
     as_chain: bool = False
     overlap: bool = False
     modules: Mapping[str, str] = field(factory=dict)
+    micro_batch: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if self.micro_batch < 1:
+            raise InputError(f"is {self.micro_batch}; at least 1", key="micro_batch")
 
 
 @frozen
@@ -85,19 +92,31 @@ def torch_chain(plan: Plan, options: TorchChainOptions, who: str) -> TorchChain:
     return TorchChain(program, placement, parts_of(program, options.modules), graph_s)
 
 
-def module_names(parts: Parts, names: Mapping[PartKind, str]) -> list[list[str]]:
-    """Return the modules of each stage by a trainer's names; what has none is left out.
+def module_names(parts: Parts, names: Mapping[PartKind, str], who: str) -> list[list[str]]:
+    """Return the modules of each stage by a trainer's names; the loss is none.
 
     A name with ``{}`` in it takes the number of the layer.
+
+    Raises
+    ------
+    InputError
+        If a stage has no module, or one that the trainer ``who`` has not.
     """
+    for index, stage in enumerate(parts):
+        foreign = [part for part in stage if part.kind not in {*names, PartKind.LOSS}]
+        if foreign or all(part.kind is PartKind.LOSS for part in stage):
+            what = ", ".join(map(str, foreign or stage)) or "no module"
+            raise InputError(
+                f"stage {index} holds {what}, for which {who} has no module of its own: put it "
+                "with its neighbour (constraint 'placement', option 'together')"
+            )
     return [[names[p.kind].format(p.number) for p in stage if p.kind in names] for stage in parts]
 
 
 def write_schedule(program: StageProgram, directory: Path, *, overlap: bool) -> Path:
     """Write the ``compute_only`` file of a chain, read it again and check it."""
     path = directory / COMPUTE_FILE
-    whole = overlapping_text(program) if overlap else schedule_texts(program)[COMPUTE_FILE]
-    write_text(path, whole)
+    write_text(path, compute_text(program, overlap=overlap))
     check_compute(path.read_text(encoding="utf-8"), Wiring.of(program))
     return path
 

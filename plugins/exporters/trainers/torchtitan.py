@@ -37,6 +37,7 @@ from parplan.spec.structuring import structure
 from parplan.stages.program import StageProgram
 
 SETTINGS_FILE = "torchtitan_pipeline.py"
+WHO = "TorchTitan"
 
 SCHEDULE_NAMES: Mapping[Placement, str] = {
     Placement.LOOP: "PipelineScheduleMulti",
@@ -51,20 +52,11 @@ class TorchTitanOptions(TorchChainOptions):
 
     Attributes
     ----------
-    order, slack, as_chain, overlap, modules
-        As for any chain.
     head
         TorchTitan's name of the last linear layer: ``lm_head``, or ``output`` in older versions.
-    micro_batch
-        Samples in a microbatch.
     """
 
     head: str = "lm_head"
-    micro_batch: int = 1
-
-    def __attrs_post_init__(self) -> None:
-        if self.micro_batch < 1:
-            raise InputError(f"is {self.micro_batch}; at least 1", key="micro_batch")
 
 
 class TorchTitan(Exporter):
@@ -76,7 +68,7 @@ class TorchTitan(Exporter):
     def export(self, plan: Plan, directory: Path, options: Mapping[str, Any]) -> Exported:
         """Write the files of a plan; InputError names what TorchTitan cannot run."""
         chosen = structure(dict(options), TorchTitanOptions, key="options")
-        chain = torch_chain(plan, chosen, "TorchTitan")
+        chain = torch_chain(plan, chosen, WHO)
         settings = titan_settings(chain, chosen.head)
         schedule = write_schedule(chain.program, directory, overlap=chosen.overlap)
         path = directory / SETTINGS_FILE
@@ -98,23 +90,10 @@ def titan_settings(chain: TorchChain, head: str) -> dict[str, Any]:
         PartKind.NORM: "norm",
         PartKind.HEAD: head,
     }
-    foreign = next(
-        (p for stage in chain.parts for p in stage if p.kind is PartKind.MULTI_TOKEN), None
-    )
-    if foreign is not None:
-        raise InputError(f"'{foreign}' predicts several tokens, for which TorchTitan has no module")
-    modules = module_names(chain.parts, names)
-    for stage, found in enumerate(modules):
-        if not found:
-            parts = ", ".join(map(str, chain.parts[stage])) or "no module"
-            raise InputError(
-                f"stage {stage} holds {parts} alone, which is no module of TorchTitan's: put it on "
-                "the device of its neighbour (constraint 'placement', option 'together')"
-            )
     return {
         "pipeline_parallel_degree": len(chain.program.ranks),
         "pipeline_parallel_schedule": SCHEDULE_NAMES[chain.placement],
-        "module_fqns_per_model_part": modules,
+        "module_fqns_per_model_part": module_names(chain.parts, names, WHO),
     }
 
 

@@ -31,7 +31,7 @@ from parplan.plugins.exporters.torch_csv.exporter import (
     Order,
     TorchCsv,
     TorchCsvOptions,
-    overlapping_text,
+    compute_text,
     schedule_texts,
     torch_program,
 )
@@ -296,9 +296,9 @@ def test_passes_that_overlap_are_taken_by_torch(
 
 def test_overlaps_that_are_none_are_found(registry: Registry) -> None:
     with pytest.raises(InputError, match="nothing overlaps"):
-        overlapping_text(program_of(recipe_plan("gpipe", registry, 2, 1)))
+        compute_text(program_of(recipe_plan("gpipe", registry, 2, 1)), overlap=True)
     with pytest.raises(InputError, match="as_chain=true"):
-        overlapping_text(program_of(diamond_plan()))
+        compute_text(program_of(diamond_plan()), overlap=True)
     good = "0F0,(0F1;0B0)OVERLAP_F_B,0B1\n1F0,1B0,1F1,1I1,1W1\n"
     check_compute(good, TWO_STAGES)
     for was, becomes, said in (

@@ -98,7 +98,7 @@ def test_a_name_of_a_plan_is_no_code(tmp_path: Path) -> None:
     ("plan", "said"),
     [
         (decoder_plan((0, 0, 1, 1, 0, 0, 2, 2, 2, 2)), "stage 2 on 'g0' where a loop has 'g2'"),
-        (decoder_plan((0, 0, 1, 1, 1, 1, 1, 1, 1, 2)), "stage 2 holds loss alone"),
+        (decoder_plan((0, 0, 1, 1, 1, 1, 1, 1, 1, 2)), "stage 2 holds loss, for which"),
         (decoder_plan(names=[*NAMES[:3], "vision.0", *NAMES[4:]]), "module 'vision.0' is no part"),
         (decoder_plan(names=[*NAMES[:3], "layers.9", *NAMES[4:]]), "'layers.3' comes after"),
         (
