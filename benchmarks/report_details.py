@@ -18,6 +18,9 @@ def detail_tables(rows: Sequence[Row]) -> Iterator[str]:
     accompanied = [row for row in rows if "planners" in (row["details"] or {})]
     if accompanied:
         yield _beside_planners(accompanied)
+    pages = [row for row in rows if "megabytes" in (row["details"] or {})]
+    if pages:
+        yield _pages(pages)
     for row in rows:
         details = row["details"] or {}
         if "schedules" in details:
@@ -25,6 +28,17 @@ def detail_tables(rows: Sequence[Row]) -> Iterator[str]:
             yield _schedules(details["schedules"])
         elif "hand_made" in details:
             yield f"`{row['case']}`, against hand-made schedules: {_places(details['hand_made'])}\n"
+
+
+def _pages(rows: Sequence[Row]) -> str:
+    """Return what reports hold, how large they are, and what writing and drawing them takes."""
+    lines = []
+    for row in rows:
+        told = row["details"]
+        seconds = (f"{told['written_s']:.1f}", f"{row['value']:.2f}")
+        size = f"{told['megabytes']:.2f}"
+        lines.append((f"{told['tasks']:,}", f"{told['transfers']:,}", size, *seconds))
+    return table(("tasks", "transfers", "MB", "written in s", "drawn in s"), lines)
 
 
 def _under_noise(rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from benchmarks.__main__ import main
 from benchmarks.machine import machine
 from benchmarks.report import load_rows, results_page
+from benchmarks.report_details import detail_tables
 from benchmarks.runner import KEYS
 from parplan.errors import InputError
 
@@ -87,6 +88,12 @@ def test_every_row_has_its_line_and_every_family_its_sum() -> None:
     assert "Measured: 2026-01-02." in page
     assert "1 case took longer than the time limit." in page
     assert page.count("## ") == 2
+
+
+def test_pages_tell_their_size_and_what_they_take() -> None:
+    told = {"tasks": 100_032, "transfers": 62_520, "megabytes": 2.47, "written_s": 3.34}
+    (text,) = detail_tables([row("report/100000", "measured", value=0.297, details=told)])
+    assert "| 100,032 | 62,520 | 2.47 | 3.3 | 0.30 |" in text
 
 
 def test_details_become_tables_of_their_own() -> None:
