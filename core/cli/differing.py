@@ -72,7 +72,11 @@ def _figures(found: Differences) -> dict[str, Any]:
         "planned_makespan_s": found.planned_makespan_s,
         "makespan_s": found.makespan_s,
         "step": found.step,
-        "devices": [attrs.asdict(one) for one in found.devices],
+        "devices": [
+            {**attrs.asdict(one, recurse=False), "late": one.late and _late(one.late)}
+            for one in found.devices
+        ],
+        "links": [attrs.asdict(one) for one in found.links],
         "work": [attrs.asdict(one) for one in found.work],
         "order_kept": not found.orders,
         "out_of_order": [
@@ -82,14 +86,17 @@ def _figures(found: Differences) -> dict[str, Any]:
         "late": None
         if late is None
         else {
-            **_run(late.run),
-            "late_s": late.run.late_s,
+            **_late(late.run),
             "cause": late.cause.value,
             "blocker": None if late.blocker is None else _run(late.blocker),
             "reason": late.reason,
         },
         "unrecorded_operators": found.unrecorded,
     }
+
+
+def _late(run: Run) -> dict[str, Any]:
+    return {**_run(run), "late_s": run.late_s}
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -110,8 +117,10 @@ def _tell(found: Differences) -> None:
     from parplan.terminal import render, shown
 
     emit(figures.makespan_sentence(found))
-    for table in (figures.device_table(found), figures.work_table(found)):
-        emit(render([shown(table)], colour=colour_wanted()))
+    for make in (figures.device_table, figures.work_table, figures.link_table):
+        table = make(found)
+        if table.rows:
+            emit(render([shown(table)], colour=colour_wanted()))
     for told in figures.order_sentences(found):
         emit(plain(told))
     if found.unrecorded:

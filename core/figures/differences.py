@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parplan.figures.plan import Table
-from parplan.measuring.differences import Differences
+from parplan.measuring.differences import DeviceDifference, Differences
 from parplan.text import seconds_text
 
 LEADING = 10
@@ -35,13 +35,14 @@ def order_sentences(found: Differences) -> list[str]:
 
 
 def device_table(found: Differences) -> Table:
-    """Return a row per device: time at work, and waiting."""
-    columns = ("device", "computes", "planned", "", "waits", "planned", "")
+    """Return a row per device: time at work, waiting, and what started late there first."""
+    columns = ("device", "computes", "planned", "", "waits", "planned", "", "first late", "by")
     rows = [
         (
             one.device,
             *_beside(one.compute_s, one.planned_compute_s),
             *_beside(one.waiting_s, one.planned_waiting_s),
+            *_first_late(one),
         )
         for one in found.devices
     ]
@@ -58,11 +59,42 @@ def work_table(found: Differences) -> Table:
             one.operators[0]
             + (f" and {len(one.operators) - 1} more" if len(one.operators) > 1 else ""),
             *_beside(one.seconds, one.planned_s),
-            f"{'+' if one.total_s >= 0 else ''}{seconds_text(one.total_s)}",
+            _signed(one.total_s),
         )
         for one in found.work[:LEADING]
     ]
     return Table("", columns, rows, 3)
+
+
+def link_table(found: Differences) -> Table:
+    """Return a row per pair of devices whose messages could be timed, the largest deviation first.
+
+    Empty if none could.
+    """
+    columns = ("from", "to", "a message takes", "planned", "", "in a step", "timed")
+    rows = [
+        (
+            one.source,
+            one.target,
+            *_beside(one.seconds, one.planned_s),
+            _signed(one.total_s),
+            str(one.samples),
+        )
+        for one in found.links[:LEADING]
+    ]
+    return Table("", columns, rows, 2)
+
+
+def _first_late(one: DeviceDifference) -> tuple[str, str]:
+    if one.late is None:
+        return "-", "-"
+    span = one.late.span
+    microbatch = "" if span.microbatch < 0 else f" microbatch {span.microbatch}"
+    return f"{span.action}{microbatch}", seconds_text(one.late.late_s)
+
+
+def _signed(seconds: float) -> str:
+    return f"{'+' if seconds >= 0 else ''}{seconds_text(seconds)}"
 
 
 def _beside(seconds: float, planned_s: float) -> tuple[str, str, str]:

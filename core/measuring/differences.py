@@ -16,6 +16,7 @@ from attrs import frozen
 
 from parplan.errors import InputError
 from parplan.measuring.calibrating import WARM_UP, working_spans
+from parplan.measuring.link_speeds import Message, messages_of
 from parplan.measuring.recording import Recording, Span
 from parplan.plans import Plan
 from parplan.schedule import Schedule
@@ -67,13 +68,42 @@ class Run:
 
 @frozen
 class DeviceDifference:
-    """The time of a device: at work, and the rest of the makespan."""
+    """The time of a device: at work, and the rest of the makespan.
+
+    Attributes
+    ----------
+    late
+        The first action that started late there; None if none did.
+    """
 
     device: str
     planned_compute_s: float
     compute_s: float
     planned_waiting_s: float
     waiting_s: float
+    late: Run | None
+
+
+@frozen
+class LinkDifference:
+    """The time of messages from one device to another.
+
+    Attributes
+    ----------
+    planned_s, seconds
+        Medians; measured: over the messages that somebody already waited for when they were sent.
+    samples
+        Messages measured.
+    total_s
+        What these took longer than planned, in one step.
+    """
+
+    source: str
+    target: str
+    planned_s: float
+    seconds: float
+    samples: int
+    total_s: float
 
 
 @frozen
@@ -160,8 +190,8 @@ class Differences:
         The step whose makespan is the median: devices, order and the late start are its own.
     devices
         In the cluster's order, those that ran anything.
-    work
-        The largest deviation of a step first.
+    work, links
+        The largest deviation of a step first; links as far as their messages could be timed.
     orders
         Of each device that left its order.
     late
@@ -178,6 +208,7 @@ class Differences:
     step: int
     devices: tuple[DeviceDifference, ...]
     work: tuple[WorkDifference, ...]
+    links: tuple[LinkDifference, ...]
     orders: tuple[OrderDifference, ...]
     late: LateStart | None
     runs: tuple[Run, ...]
@@ -223,8 +254,9 @@ def find_differences(
         planned_makespan_s=makespan,
         makespan_s=statistics.median(lengths.values()),
         step=step,
-        devices=tuple(_devices(planned, runs, makespan, lengths[step])),
+        devices=tuple(_devices(planned, runs, makespan, lengths[step], tolerance * makespan)),
         work=tuple(_work(steps)),
+        links=tuple(_links(plan, list(messages_of(recording, plan, spans)), len(steps))),
         orders=tuple(_orders(runs)),
         late=_late(planned, runs, tolerance * makespan),
         runs=runs,
@@ -288,17 +320,38 @@ class _Planned:
 
 
 def _devices(
-    planned: _Planned, runs: Sequence[Run], planned_makespan: float, makespan: float
+    planned: _Planned,
+    runs: Sequence[Run],
+    planned_makespan: float,
+    makespan: float,
+    tolerance_s: float,
 ) -> Iterator[DeviceDifference]:
-    ran: dict[str, float] = {}
-    for run in runs:
-        ran[run.span.device] = ran.get(run.span.device, 0.0) + run.seconds
+    ran = _by_device(runs)
     for device in planned.problem.cluster.devices:
         if device.name in ran:
-            ought, took = planned.compute_s.get(device.name, 0.0), ran[device.name]
+            ought = planned.compute_s.get(device.name, 0.0)
+            took = sum(run.seconds for run in ran[device.name])
+            late = next((run for run in ran[device.name] if run.late_s > tolerance_s), None)
             yield DeviceDifference(
-                device.name, ought, took, planned_makespan - ought, makespan - took
+                device.name, ought, took, planned_makespan - ought, makespan - took, late
             )
+
+
+def _links(plan: Plan, messages: Sequence[Message], steps: int) -> list[LinkDifference]:
+    planned: dict[tuple[str, str], list[float]] = {}
+    for view in plan.schedule.transfer_views():
+        seconds = (view.arrival - view.start) * plan.problem.tick_s
+        planned.setdefault((view.source, view.target), []).append(seconds)
+    found = []
+    for pair, ought in planned.items():
+        took = [m.seconds for m in messages if (m.source, m.target) == pair]
+        if took:
+            median = statistics.median(ought)
+            more = sum(took) - median * len(took)
+            found.append(
+                LinkDifference(*pair, median, statistics.median(took), len(took), more / steps)
+            )
+    return sorted(found, key=lambda one: -abs(one.total_s))
 
 
 def _work(steps: Mapping[int, Sequence[Run]]) -> list[WorkDifference]:

@@ -10,6 +10,7 @@ from attrs import evolve
 from parplan import __version__
 from parplan.figures.differences import (
     device_table,
+    link_table,
     makespan_sentence,
     order_sentences,
     work_table,
@@ -65,6 +66,7 @@ def _tables(found: Differences) -> list[Table]:
     named = {
         "Devices": device_table(found),
         "Actions that left their plan most": work_table(found),
+        "Messages": link_table(found),
     }
     return [evolve(table, title=title) for title, table in named.items() if table.rows]
 

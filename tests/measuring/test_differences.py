@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from parplan.cli import main
 from parplan.errors import InputError
-from parplan.measuring.differences import Cause, find_differences
-from parplan.measuring.recording import Recording, Span, save_recording
+from parplan.figures.differences import link_table
+from parplan.measuring.differences import Cause, LinkDifference, find_differences
+from parplan.measuring.recording import WAIT, Recording, Span, save_recording
 from parplan.plan_files.plan_file import save_plan
 from parplan.report.difference_page import difference_drawing
 from parplan.report.packing import unpacked
@@ -144,6 +145,31 @@ def test_a_recording_of_another_plan_is_refused() -> None:
         find_differences(PLAN, Recording("p", "s", ()))
 
 
+def test_each_device_has_its_first_late_start_and_each_link_its_messages() -> None:
+    def slow_message(span: Span) -> Span:
+        return later(span, 0.0, 1.5) if span.device == "gpu1" else span
+
+    run = changed(slow_message)
+    waits = tuple(
+        attrs.evolve(s, action=WAIT, start_s=s.start_s - 4.0, seconds=4.0)
+        for s in run.spans
+        if (s.operators, s.microbatch) == (("f.1",), 0)
+    )
+    found = find_differences(PLAN, attrs.evolve(run, spans=(*run.spans, *waits)))
+    assert [d.late and str(d.late) for d in found.devices] == [
+        None,
+        "F microbatch 0 of 'f.1' on gpu1",
+    ]
+    # The message was planned to take 1 s, and came after 2.5 s.
+    assert found.links == (
+        LinkDifference("gpu0", "gpu1", 1.0, pytest.approx(2.5), 1, pytest.approx(1.5)),
+    )
+    assert list(link_table(found).rows) == [
+        ("gpu0", "gpu1", "2.5 s", "1 s", "+150.0%", "+1.5 s", "1"),
+    ]  # fmt: skip
+    assert find_differences(PLAN, run).links == ()
+
+
 def test_the_command_tells_it_in_words_and_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +188,10 @@ def test_the_command_tells_it_in_words_and_as_json(
     found = json.loads(capsys.readouterr().out)
     assert (found["late"]["cause"], found["late"]["late_s"]) == ("message", 1.5)
     assert found["order_kept"] is True
+    assert [device["late"] and device["late"]["late_s"] for device in found["devices"]] == [
+        None,
+        1.5,
+    ]
 
 
 def test_plan_and_run_are_drawn_one_above_the_other(tmp_path: Path) -> None:
