@@ -35,9 +35,9 @@ ABOUT = {
     "schedule's mean.",
     "jobshop": "Published job shops; the reference is the optimum, or the best makespan known.",
     "mip-forms": "Forms of the MIP on small job shops and free placements, HiGHS alone.",
-    "report": "Reports of pipelines with their critical path; the value is the seconds from opening "
-    "the file to its first picture in headless Chromium, the reference what a reader may be asked "
-    "to wait.",
+    "report": "Reports of pipelines with their critical path; the value is the seconds from "
+    "opening the file to its first picture in headless Chromium, the reference what a reader may "
+    "be asked to wait.",
     "unequal": "Unequal stages, devices, links and microbatches; the reference is the best "
     "hand-made schedule on its best split.",
 }
