@@ -149,7 +149,7 @@ class Resource:
         if not math.isfinite(self.capacity) or self.capacity < 0:
             raise InputError(f"resource '{self.name}': capacity is {self.capacity}")
         for demand in self.demands:
-            amount = getattr(demand, "amount")  # noqa: B009  # every demand has one
+            amount = demand.amount
             values = amount.values() if isinstance(amount, Mapping) else (amount,)
             if any(not math.isfinite(v) or v < 0 for v in values):
                 raise InputError(f"resource '{self.name}': amount {amount} in {demand}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import attrs
@@ -155,7 +155,7 @@ def make_rules(problem: Problem, registry: Registry) -> Rules:
         _check_escape_hatch(entry, constraint)
         constraints.append(constraint)
         try:
-            found = guarded(entry, "declare", lambda c=constraint: list(c.declare(problem)))  # type: ignore[misc]  # binds the loop variable
+            found = guarded(entry, "declare", partial(_declarations, constraint, problem))
         except InputError as error:
             raise error.located(key=f"constraints.{rule.name}") from error
         for what in found:
@@ -188,6 +188,10 @@ def with_problem(rules: Rules, problem: Problem) -> Rules:
     )
     found = Rules(problem, rules.constraints, rules.objectives, declared)
     return attrs.evolve(found, objectives=tuple(o.with_rules(found) for o in rules.objectives))
+
+
+def _declarations(constraint: Constraint, problem: Problem) -> list[Declaration]:
+    return list(constraint.declare(problem))
 
 
 def guarded(entry: Registered[Any], hook: str, call: Callable[[], T]) -> T:

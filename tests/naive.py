@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parplan.graph import Mode
 from parplan.problem import STEP
 from parplan.schedule import Schedule, TaskView, TransferView
 
@@ -52,7 +53,7 @@ def peak_memory(schedule: Schedule, device: str) -> int:
     return max(memory_level(schedule, device, tick) for tick in horizon(schedule))
 
 
-def _mode(schedule: Schedule, task: TaskView):  # type: ignore[no-untyped-def]  # a Mode
+def _mode(schedule: Schedule, task: TaskView) -> Mode:
     graph = schedule.problem.graph
     modes = graph.operators[graph.operator_index[task.operator]].modes
     return next(m for m in modes if m.name == task.mode)

@@ -136,19 +136,14 @@ def _light_modes(base: Mode, operator: str, saved: Tensor, tensors: Sequence[Ten
 def workloads(draw: st.DrawFn, max_microbatches: int = 3) -> Workload:
     """Equal or unequal microbatches, with or without placement groups and releases."""
     count = draw(st.integers(1, max_microbatches))
-    column = [
-        draw(st.sampled_from([(), (), values]))
-        for values in (
-            tuple(i % 2 for i in range(count)),
-            tuple(1.0 + 0.5 * (i % 2) for i in range(count)),
-            tuple(float(2 * i) for i in range(count)),
-        )
-    ]
+    groups = draw(st.sampled_from([(), (), tuple(i % 2 for i in range(count))]))
+    scales = draw(st.sampled_from([(), (), tuple(1.0 + 0.5 * (i % 2) for i in range(count))]))
+    releases_s = draw(st.sampled_from([(), (), tuple(float(2 * i) for i in range(count))]))
     return Workload(
         microbatches=count,
-        groups=column[0],  # type: ignore[arg-type]  # the first column is whole numbers
-        scales=column[1],
-        releases_s=column[2],
+        groups=groups,
+        scales=scales,
+        releases_s=releases_s,
     )
 
 
@@ -183,7 +178,7 @@ def problems(
 @st.composite
 def schedules(draw: st.DrawFn, **bounds: int) -> Schedule:
     """Valid schedules of problems without memory limits: one activity after another."""
-    problem = draw(problems(memory=False, **bounds))  # type: ignore[arg-type]  # sizes only
+    problem = draw(problems(memory=False, **bounds))
     chosen = choose(problem, random.Random(draw(st.integers(0, 999))))
     assume(chosen is not None)
     assert chosen is not None

@@ -204,12 +204,12 @@ class Power(Constraint):
         yield Resource("power", self.cap, (Running("g0", amount=self.powers),), "W")
 
 
-def with_rules(registry: Registry, *classes: type) -> Registry:
+def with_rules(registry: Registry, *classes: type[Constraint] | type[Objective]) -> Registry:
     """The registry with further constraints or objectives."""
     constraints, objectives = dict(registry.constraints), dict(registry.objectives)
     for cls in classes:
         into = constraints if issubclass(cls, Constraint) else objectives
-        into[cls.name] = Registered(cls.name, cls, "tests")  # type: ignore[attr-defined]
+        into[cls.name] = Registered(cls.name, cls, "tests")
     return attrs.evolve(registry, constraints=constraints, objectives=objectives)
 
 

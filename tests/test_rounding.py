@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from parplan.graph import Graph, Mode, Operator
 from parplan.problem import Problem
 from parplan.rounding import all_seconds, fitting_tick, least_makespan_s, rounding_report
+from parplan.schedule import Schedule
 from parplan.workload import Workload
 from tests.examples import chain
 from tests.strategies import problems, schedules
@@ -56,9 +57,9 @@ def test_rounding_moves_the_makespan_by_at_most_a_millionth(
 
 @settings(max_examples=40)
 @given(schedules())
-def test_least_makespan_is_a_lower_bound(schedule: object) -> None:
-    problem = schedule.problem  # type: ignore[attr-defined]
-    makespan = schedule.makespan * problem.tick_s  # type: ignore[attr-defined]
+def test_least_makespan_is_a_lower_bound(schedule: Schedule) -> None:
+    problem = schedule.problem
+    makespan = schedule.makespan * problem.tick_s
     assert least_makespan_s(problem) <= makespan * (1 + 1e-9)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+from types import ModuleType
 
 import attrs
 import pytest
@@ -16,8 +17,8 @@ from tests.strategies import schedules
 
 
 @pytest.mark.parametrize("module", [text, progress], ids=lambda m: m.__name__)
-def test_examples_in_the_docs_hold(module: object) -> None:
-    found = doctest.testmod(module)  # type: ignore[arg-type]  # a module
+def test_examples_in_the_docs_hold(module: ModuleType) -> None:
+    found = doctest.testmod(module)
     assert found.attempted > 0
     assert found.failed == 0
 

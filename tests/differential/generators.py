@@ -74,15 +74,14 @@ def _placed(draw: st.DrawFn, graph: Graph, cluster: Cluster) -> Graph:
 @st.composite
 def _few(draw: st.DrawFn, count: int) -> Workload:
     """One or two microbatches: groups, unequal sizes, a late second one."""
-    column = [
-        draw(st.sampled_from([(), (), values]))
-        for values in (tuple(range(count)), (1.0, 1.5)[:count], (0.0, 2.0)[:count])
-    ]
+    groups = draw(st.sampled_from([(), (), tuple(range(count))]))
+    scales = draw(st.sampled_from([(), (), (1.0, 1.5)[:count]]))
+    releases_s = draw(st.sampled_from([(), (), (0.0, 2.0)[:count]]))
     return Workload(
         microbatches=count,
-        groups=column[0],  # type: ignore[arg-type]  # the first column is whole numbers
-        scales=column[1],
-        releases_s=column[2],
+        groups=groups,
+        scales=scales,
+        releases_s=releases_s,
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import attrs
@@ -159,7 +160,7 @@ class Sleepy(Constraint):
     def constrain(self, model: object) -> None:
         raise NotImplementedError
 
-    def violations(self, schedule: Schedule):  # type: ignore[no-untyped-def]
+    def violations(self, schedule: Schedule) -> Iterator[Violation]:
         for row in range(len(schedule.tasks)):
             if schedule.tasks.start[row] < 2:
                 yield Violation(self.name, "task", "too early")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -54,14 +55,14 @@ def test_full_disk_leaves_the_old_file(
 class _FullFile:
     """A file on a disk without space."""
 
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self.file = file
 
     def __enter__(self) -> _FullFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()  # type: ignore[attr-defined]
+        self.file.close()
 
     def write(self, _: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from parplan.graph import Graph, Kind, Mode, Operator, Tensor
 from parplan.hardware import Cluster, Device, Link
 from parplan.problem import Problem
 from parplan.workload import Workload
+
+
+def drawn_times(rng: Random, stages: int) -> list[tuple[float, float, float]]:
+    """Return whole seconds of the forward, backward and weight pass of some stages."""
+    return [
+        (float(rng.randint(1, 4)), float(rng.randint(1, 4)), float(rng.randint(1, 4)))
+        for _ in range(stages)
+    ]
 
 
 def even_pipeline(

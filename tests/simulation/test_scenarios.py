@@ -9,19 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import parplan
 from parplan.errors import InputError
 from parplan.measuring.measured_costs import MeasuredCosts, MeasuredSeconds, save_costs
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.search.scheduling.network import Network
 from parplan.simulation.noise import KINDS, Noise, Straggler, read_noise
 from parplan.simulation.orders import orders_of
 from parplan.simulation.scenarios import Scenarios
 from tests.plan_samples import pipeline_plan, pipeline_problem
 
 
-def factors(plan: parplan.Plan, noise: Noise, count: int, seed: int, registry: Registry):  # type: ignore[no-untyped-def]  # an array
+def factors(
+    plan: parplan.Plan, noise: Noise, count: int, seed: int, registry: Registry
+) -> tuple[Network, NDArray[np.float64]]:
     network = orders_of(plan.schedule, make_rules(plan.problem, registry)).network
     scenarios = Scenarios(plan.problem, noise, count, seed)
     return network, np.concatenate(list(scenarios.factors(network, 7)), axis=1)
@@ -86,7 +90,9 @@ def test_a_straggler_slows_its_own_tasks_in_its_share_of_the_steps(registry: Reg
 
 
 @given(st.dictionaries(st.sampled_from(KINDS), st.floats(0, 2)), st.floats(0, 1))
-def test_a_noise_file_says_what_a_noise_is(tmp_path_factory, spread, device: float) -> None:  # type: ignore[no-untyped-def]  # fixtures
+def test_a_noise_file_says_what_a_noise_is(
+    tmp_path_factory: pytest.TempPathFactory, spread: dict[str, float], device: float
+) -> None:
     path = tmp_path_factory.mktemp("noise") / "noise.yaml"
     path.write_text(f"spread: {spread}\ndevice_spread: {device}\n", encoding="utf-8")
     assert read_noise(path) == Noise(spread, device)

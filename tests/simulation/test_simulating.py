@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_broken_plan_is_refused(registry: Registry) -> None:
         parplan.simulate(attrs.evolve(plan, schedule=schedule), registry=registry)
 
 
-def test_the_command_prints_what_the_function_returns(tmp_path) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_the_command_prints_what_the_function_returns(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     parplan.save_plan(pipeline_plan(2, 3), path)
     options = [

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parplan.errors import InputError
-from parplan.graph import Kernel, Mode, Operator
+from parplan.graph import Estimate, Kernel, Mode, Operator
 from parplan.hardware import Device
 from parplan.plugins.costs.roofline import Roofline
 from parplan.spec.presets import device_preset
@@ -17,10 +17,11 @@ DEVICE = Device(
     bandwidth_efficiency=0.8,
     source="a datasheet",
 )
+MODE = Mode()
 amounts = st.floats(0, 1e18)
 
 
-def estimate(operator, mode=Mode(), device=DEVICE):  # noqa: B008  # frozen
+def estimate(operator: Operator, mode: Mode = MODE, device: Device = DEVICE) -> Estimate:
     return Roofline().estimate(operator, mode, device)
 
 

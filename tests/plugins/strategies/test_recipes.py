@@ -7,13 +7,14 @@ docs/explanation/schedules.md tells where each figure is from, and where a formu
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from parplan.contracts import Strategy
 from parplan.errors import InputError
 from parplan.figures.pipeline import pipeline_figures
-from parplan.pipelines.pipeline import Fused, Pass, PassKind, PipelineShape, passes_of
+from parplan.pipelines.pipeline import Fused, Order, Pass, PassKind, PipelineShape, passes_of
 from parplan.plugins.strategies.chimera import Chimera
 from parplan.plugins.strategies.controllable_memory import VHalf, VMin
 from parplan.plugins.strategies.dualpipe import DualPipe, DualPipeV
@@ -145,7 +146,14 @@ def test_zb_v(devices: int, microbatches: str, registry: Registry) -> None:
 )
 @pytest.mark.parametrize("devices", [*DEVICES, 3, 5, 6, 7])
 @pytest.mark.parametrize("rounds", [1, 2, 4])
-def test_controllable_memory(recipe, rate, peak, devices, rounds, registry) -> None:  # type: ignore[no-untyped-def]  # a table
+def test_controllable_memory(
+    recipe: Strategy,
+    rate: Callable[[int], float],
+    peak: Callable[[int], float],
+    devices: int,
+    rounds: int,
+    registry: Registry,
+) -> None:
     m = devices * rounds
     schedule = simulate(recipe, devices, m, registry, 2)
     whole = 6.0  # F, B and W of both chunks
@@ -391,7 +399,7 @@ def test_a_fused_call_hands_on_when_it_has_ended(registry: Registry) -> None:
 
         name = "late"
 
-        def orders(self, shape: PipelineShape):  # type: ignore[no-untyped-def]  # as in Strategy
+        def orders(self, shape: PipelineShape) -> Sequence[Order]:
             first, second = super().orders(shape)
             return [(Fused(first[:2]), *first[2:]), second]
 

@@ -172,9 +172,9 @@ def optimum(
 def test_no_bound_is_above_the_optimum_of_small_free_pipelines(seed: int) -> None:
     rng = random.Random(seed)
     stages = rng.randint(2, 3)
-    times = [tuple(rng.randint(1, 4) for _ in range(3)) for _ in range(stages)]
+    times = [(rng.randint(1, 4), rng.randint(1, 4), rng.randint(1, 4)) for _ in range(stages)]
     microbatches, memory = rng.choice([2, 4]), 2 * rng.randint(3, 5)
     delay, early = rng.randint(0, 2), rng.choice([0.0, 0.5, 1.0])
-    found = bounds_of(times, 2, microbatches, memory, delay=delay, early=early)  # type: ignore[arg-type]  # three entries each
-    best = optimum(times, 2, microbatches, memory, delay=delay, early=early)  # type: ignore[arg-type]
+    found = bounds_of(times, 2, microbatches, memory, delay=delay, early=early)
+    best = optimum(times, 2, microbatches, memory, delay=delay, early=early)
     assert max(found.values()) <= best, found

@@ -20,7 +20,7 @@ from parplan.search.bounds.decision import Hold, matched
 from parplan.search.bounds.instance import Assignment
 from parplan.search.bounds.streams import Machine, Room
 from tests.search.bounds.test_memory import one_stage_per_device, optimum
-from tests.search.pipelines import even_pipeline
+from tests.search.pipelines import drawn_times, even_pipeline
 
 REGISTRY = load_registry(installed=False)
 
@@ -83,9 +83,9 @@ def check(
 def test_a_makespan_is_refuted_just_below_the_optimum_of_small_pipelines(seed: int) -> None:
     rng = random.Random(seed)
     mirrored = rng.random() < 0.5
-    times = [tuple(float(rng.randint(1, 4)) for _ in range(3)) for _ in range(rng.randint(1, 3))]
+    times = drawn_times(rng, rng.randint(1, 3))
     problem = one_stage_per_device(
-        times,  # type: ignore[arg-type]  # three entries each
+        times,
         rng.choice([2, 4, 6]) if mirrored else rng.randint(1, 5),
         rng.randint(1, 3),
         mirrored=mirrored,

@@ -22,7 +22,7 @@ from parplan.search.bounds.propagation import shrink, visits, widest
 from parplan.search.bounds.streams import Machine, Room, Streams, find_streams
 from parplan.search.bounds.sure import Sure
 from tests.search.bounds.test_memory import UNIT, one_stage_per_device, optimum
-from tests.search.pipelines import even_pipeline
+from tests.search.pipelines import drawn_times, even_pipeline
 
 REGISTRY = load_registry(installed=False)
 
@@ -206,9 +206,9 @@ def test_shaving_raises_a_bound() -> None:
 def test_no_bound_is_above_the_optimum_of_small_pipelines(seed: int) -> None:
     rng = random.Random(seed)
     mirrored = rng.random() < 0.5
-    times = [tuple(float(rng.randint(1, 4)) for _ in range(3)) for _ in range(rng.randint(1, 3))]
+    times = drawn_times(rng, rng.randint(1, 3))
     problem = one_stage_per_device(
-        times,  # type: ignore[arg-type]  # three entries each
+        times,
         rng.choice([2, 4]),
         rng.randint(1, 3),
         mirrored=mirrored,

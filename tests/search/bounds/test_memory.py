@@ -14,7 +14,7 @@ from parplan.problem import Problem
 from parplan.rules import make_rules
 from parplan.search.bounds import bounds_for_assignment, combinatorial_bounds
 from parplan.workload import Workload
-from tests.search.pipelines import even_pipeline
+from tests.search.pipelines import drawn_times, even_pipeline
 
 REGISTRY = load_registry(installed=False)
 
@@ -162,9 +162,9 @@ def test_no_bound_is_above_the_optimum_of_small_pipelines(seed: int) -> None:
     rng = random.Random(seed)
     mirrored = rng.random() < 0.5
     microbatches = rng.choice([2, 4]) if mirrored else rng.randint(1, 4)
-    times = [tuple(float(rng.randint(1, 4)) for _ in range(3)) for _ in range(rng.randint(1, 3))]
+    times = drawn_times(rng, rng.randint(1, 3))
     problem = one_stage_per_device(
-        times,  # type: ignore[arg-type]  # three entries each
+        times,
         microbatches,
         rng.randint(1, 3),
         mirrored=mirrored,

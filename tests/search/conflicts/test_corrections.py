@@ -67,5 +67,5 @@ def test_corrections_are_the_cheapest_and_all_that_are_as_few(
         assert {correction.members for correction in everything} == mine
         assert all(correction.proven for correction in everything)
         ranked = [cost_of(correction.members, costs) for correction in everything]
-        assert ranked == sorted(ranked)  # type: ignore[type-var]
+        assert ranked == sorted(ranked)
     assert found(0) == [] or not found(0)[0].proven

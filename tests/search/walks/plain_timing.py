@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 from attrs import define, field
 
@@ -41,8 +42,8 @@ class _Run:
         for k, release in enumerate(self.releases):
             self.stages[0].arrived[F, k] = float(release)
 
-    def sum(self, table: object, stage: _Stage) -> float:
-        return float(table[stage.high] - table[stage.low])  # type: ignore[index]
+    def sum(self, table: Sequence[float], stage: _Stage) -> float:
+        return float(table[stage.high] - table[stage.low])
 
     def saved(self, stage: _Stage) -> float:
         return self.sum(self.blocks.until_backward, stage) + self.sum(
