@@ -2,7 +2,8 @@
 
 The value is the seconds from the configuration or file to the graph, in a process of its own (the
 row's ``peak_mib`` is its memory). The details have the number of operators, and parameters and FLOP
-beside those of the analytic importer ``huggingface``, which knows nothing of PyTorch.
+beside those of the analytic importer ``huggingface``, which knows nothing of PyTorch. Cases
+``-joint`` have their backward passes traced by autograd.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.architectures import run_architectures
 from benchmarks.cases import Case, Context, Outcome
 from benchmarks.onnx_files import write_llama
 from parplan.api import import_model, load_registry
@@ -92,6 +94,30 @@ CLIP: Mapping[str, Any] = {
         "patch_size": 32,
     },
 }
+QWEN2_VL_7B: Mapping[str, Any] = {
+    "architectures": ["Qwen2VLForConditionalGeneration"],
+    "model_type": "qwen2_vl",
+    "hidden_act": "silu",
+    "hidden_size": 3584,
+    "image_token_id": 151655,
+    "intermediate_size": 18944,
+    "max_position_embeddings": 32768,
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "tie_word_embeddings": False,
+    "vision_config": {
+        "depth": 32,
+        "embed_dim": 1280,
+        "hidden_size": 3584,
+        "in_chans": 3,
+        "mlp_ratio": 4,
+        "num_heads": 16,
+        "patch_size": 14,
+    },
+    "vocab_size": 152064,
+}
 
 
 def cases(data: Path | None = None) -> tuple[Case, ...]:
@@ -103,6 +129,9 @@ def cases(data: Path | None = None) -> tuple[Case, ...]:
         ("llama-3-70b", LLAMA_70B, {"sequence": 4096}),
         ("mixtral-8x7b", MIXTRAL, {"sequence": 4096}),
         ("clip-vit-base-patch32", CLIP, {"microbatch": 64}),
+        ("qwen2-vl-7b", QWEN2_VL_7B, {"sequence": 4096}),
+        ("llama-3-8b-joint", LLAMA_8B, {"sequence": 4096, "joint": True}),
+        ("llama-3-70b-joint", LLAMA_70B, {"sequence": 4096, "joint": True}),
     )
     files = (("llama-tiny", TINY, 128), ("llama-3-8b", LLAMA_8B, 4096))
     return (
@@ -110,7 +139,7 @@ def cases(data: Path | None = None) -> tuple[Case, ...]:
             Case(
                 f"import/{name}",
                 partial(_run, config, options),
-                time_limit_s=180.0,
+                time_limit_s=600.0 if "joint" in options else 180.0,
                 short=name == "llama-tiny",
             )
             for name, config, options in models
@@ -124,6 +153,7 @@ def cases(data: Path | None = None) -> tuple[Case, ...]:
             )
             for name, config, sequence in files
         ),
+        Case("import/architectures", run_architectures, time_limit_s=600.0),
     )
 
 
@@ -131,7 +161,8 @@ def _run(config: Mapping[str, Any], options: Mapping[str, Any], context: Context
     del context
     with tempfile.TemporaryDirectory() as folder:
         path = _saved(config, Path(folder))
-        return _compared("transformers", path, options, path, options)
+        analytic = {key: value for key, value in options.items() if key != "joint"}
+        return _compared("transformers", path, options, path, analytic)
 
 
 def _run_onnx(config: Mapping[str, Any], sequence: int, context: Context) -> Outcome:
