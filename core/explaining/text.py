@@ -26,6 +26,9 @@ PARTS = 8
 NAMED = 4
 """Parts that the sentence about them names."""
 
+LITTLE = 0.0005
+"""Part that would be read as 0.0%."""
+
 CAUSES = {
     Reason.DEVICE: "{what}, busy",
     Reason.LINK: "link {what}, busy",
@@ -81,9 +84,10 @@ def summary_sentence(parts: Sequence[Share]) -> str:
 
 def parts_text(parts: Sequence[Share]) -> str:
     """Return the largest parts of a critical path."""
-    named = [f"{percent_text(s.part)} {use_text(s)}" for s in parts[:NAMED] if s.ticks]
-    rest = sum(s.part for s in parts[NAMED:])
-    if rest > 0:
+    large = [s for s in parts[:NAMED] if s.part >= LITTLE]
+    named = [f"{percent_text(s.part)} {use_text(s)}" for s in large]
+    rest = sum(s.part for s in parts[len(large) :])
+    if rest >= LITTLE:
         named.append(f"{percent_text(rest)} other")
     return ", ".join(named) or "nothing takes time"
 
