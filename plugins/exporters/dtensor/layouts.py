@@ -63,23 +63,19 @@ def forward_layouts(graph: Graph, ways: Mapping[int, Way]) -> Mapping[int, Layou
     readers = {
         o: [c for t in graph.outputs[o] for c in graph.consumers[t] if c in known] for o in forwards
     }
-    for_sequence, whole = (
-        _wanting(ways, readers, Style.SEQUENCE),
-        _wanting(ways, readers, Style.REPLICATE),
-    )
+    for_sequence = _wanting(ways, readers, Style.SEQUENCE)
+    for_whole = _wanting(ways, readers, Style.REPLICATE)
     found: dict[int, Layouts] = {}
     for o in forwards:
         makers = [graph.producers[t] for t in graph.inputs[o] if graph.producers[t] in known]
-        read = _read(graph, o, ways[o].style, {m: found[m].output for m in makers})
-        made = {
-            Style.COLWISE: Layout.REPLICATED
-            if not readers[o] or any(r in whole for r in readers[o])
-            else Layout.COLUMNS,
-            Style.ROWWISE: Layout.SEQUENCE
-            if any(r in for_sequence for r in readers[o])
-            else Layout.REPLICATED,
-        }
-        found[o] = Layouts(read, made.get(ways[o].style, read))
+        read = made = _read(graph, o, ways[o].style, {m: found[m].output for m in makers})
+        if ways[o].style is Style.COLWISE:
+            stays_divided = readers[o] and for_whole.isdisjoint(readers[o])
+            made = Layout.COLUMNS if stays_divided else Layout.REPLICATED
+        elif ways[o].style is Style.ROWWISE:
+            is_whole = for_sequence.isdisjoint(readers[o])
+            made = Layout.REPLICATED if is_whole else Layout.SEQUENCE
+        found[o] = Layouts(read, made)
     return found
 
 

@@ -109,11 +109,11 @@ def sharding(plan: Plan, styles: Mapping[str, Style], shard: int) -> Sharding:
     order = [o for o in graph.topological_order if o in ways]
     joined = joined_devices(ways[o] for o in order)
     names = [plain(device.name) for device in plan.problem.cluster.devices]
-    parts = [
-        _Part(graph, tuple(names[d] for d in devices), {o: ways[o] for o in order
-              if ways[o].devices[0] in devices})
-        for devices in joined
-    ]  # fmt: skip
+    parts = []
+    for devices in joined:
+        own = {o: ways[o] for o in order if ways[o].devices[0] in devices}
+        _require_whole(graph, own, len(devices))
+        parts.append(_Part(graph, tuple(names[d] for d in devices), own))
     division, size = _one_division(parts)
     layouts = forward_layouts(graph, ways) if division is Division.TENSOR else {}
     sharded = shard > 1 or division is Division.SHARD
@@ -131,6 +131,17 @@ def sharding(plan: Plan, styles: Mapping[str, Style], shard: int) -> Sharding:
     )
     alone = [m for part in parts if len(part.devices) > 1 for m in part.replicated]
     return Sharding(plain(plan.problem.name), mesh, groups, tuple(alone))
+
+
+def _require_whole(graph: Graph, ways: Mapping[int, Way], size: int) -> None:
+    """Raise InputError if an operator runs on several devices of a group, but not on all."""
+    for o, way in ways.items():
+        if 1 < len(way.devices) < size:
+            raise InputError(
+                f"operator '{graph.operators[o].name}' runs on {len(way.devices)} of {size} "
+                "devices that work together; a module of PyTorch's is divided among all or none: plan with "
+                "groups of devices that do not overlap"
+            )
 
 
 @frozen(eq=False)

@@ -100,13 +100,7 @@ def style_of(operator: Operator, mode: Mode, styles: Mapping[str, Style]) -> Sty
 
 
 def joined_devices(ways: Iterable[Way]) -> tuple[tuple[int, ...], ...]:
-    """Return the devices that work together, each device once, in the order of their first use.
-
-    Raises
-    ------
-    InputError
-        If operators run on different devices that overlap, and on several.
-    """
+    """Return the devices that work together, each device once, in the order of their first use."""
     groups: list[set[int]] = []
     for way in ways:
         touched = [group for group in groups if group & set(way.devices)]

@@ -113,6 +113,13 @@ def test_what_runs_on_one_device_of_a_group_is_run_on_all_and_told(tmp_path: Pat
     assert any(note.startswith("norm: the plan runs them on one device") for note in done.notes)
 
 
+def test_groups_of_devices_that_overlap_are_refused(tmp_path: Path) -> None:
+    plan = decoder_plan(TENSOR, devices=3)
+    other = with_mode(plan, "norm", Mode("sequence-2", 2, PAIR, {"*": 1.0}))
+    with pytest.raises(InputError, match="'norm:forward' runs on 2 of 3 devices"):
+        DTensor().export(other, tmp_path, {})
+
+
 def test_names_of_modes_may_be_given_a_style(tmp_path: Path) -> None:
     mode = Mode("megatron", 2, PAIR, {"*": 1.0})
     plan = with_mode(decoder_plan(TENSOR), "layers.0.up", mode)
