@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,13 @@ from parplan.cli.common import (
     warm_up_option,
 )
 from parplan.cli.output import emit, emit_json
+from parplan.errors import InputError
 from parplan.text import bytes_text, percent_text, plain, seconds_text
 
 if TYPE_CHECKING:
     from parplan.measuring.measured_costs import MeasuredCosts, MeasuredLink, MeasuredSeconds
+    from parplan.measuring.profile import Profile
+    from parplan.measuring.recording import Recording
     from parplan.registry import Registry
 
 LEADING = 10
@@ -76,7 +80,6 @@ def calibrate_command(
 
     from parplan.measuring.calibrating import calibrate
     from parplan.measuring.measured_costs import save_costs
-    from parplan.measuring.recording import load_recording
     from parplan.plan_files.plan_file import load_plan
 
     check_folder(output)
@@ -84,7 +87,7 @@ def calibrate_command(
         raise click.UsageError("name the plan of recordings, or the spec of profiles, not both")
     if spec is None:
         loaded = None if plan is None else load_plan(plan)
-        costs = calibrate([load_recording(path) for path in files], loaded, warm_up)
+        costs = calibrate([_recording(path) for path in files], loaded, warm_up)
     else:
         costs = _of_profiles(files, spec, kind, warm_up, load_registry(settings))
     if output is not None:
@@ -96,19 +99,49 @@ def calibrate_command(
         _tell(costs)
 
 
+def _recording(path: Path) -> Recording:
+    """Return a recording; InputError if it is none, as it says for a profile."""
+    from parplan.files.json_file import says_kind
+    from parplan.measuring.recording import RECORDING, load_recording
+
+    try:
+        return load_recording(path)
+    except InputError as error:
+        if error.key is not None or says_kind(path, RECORDING):
+            raise
+        raise InputError(
+            f"{error.message}; a profile needs --spec, the spec of the model that ran",
+            file=error.file,
+            line=error.line,
+        ) from None
+
+
+def _profile(path: Path, modules: Mapping[str, str]) -> Profile:
+    """Return a profile; InputError if it is none, as it says for a recording."""
+    from parplan.files.json_file import says_kind
+    from parplan.measuring.profile_files import read_profile
+    from parplan.measuring.recording import RECORDING
+
+    if says_kind(path, RECORDING):
+        raise InputError(
+            "is a recording, and no profile: leave out --spec, and name its plan by --plan",
+            file=str(path),
+        )
+    return read_profile(path, modules)
+
+
 def _of_profiles(
     files: tuple[Path, ...], spec: Path, kind: str, warm_up: int, registry: Registry
 ) -> MeasuredCosts:
     """Return the costs in profiles; how much of their time has an operator is told."""
     from parplan.assembly import assemble_problem, node_modules
     from parplan.measuring.calibrating_profiles import calibrate_profiles
-    from parplan.measuring.profile_files import read_profile
     from parplan.spec.sections import load_spec
 
     made = load_spec(spec)
     problem = assemble_problem(made, registry)
     modules = node_modules(made, registry)
-    profiles = [read_profile(path, modules) for path in files]
+    profiles = [_profile(path, modules) for path in files]
     costs, joined = calibrate_profiles(profiles, problem, kind, warm_up)
     for path, one in zip(files, joined, strict=True):
         note(f"{path}: {percent_text(one.share)} of {seconds_text(one.seconds)} has an operator")

@@ -33,7 +33,8 @@ AUTOGRAD = "autograd::engine::evaluate_function: "
 DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 """Categories of what a GPU does."""
 
-Thread: TypeAlias = tuple[object, object]
+Thread: TypeAlias = str
+"""Process and thread."""
 
 
 @frozen
@@ -69,7 +70,7 @@ class _Walk:
     """Goes through the events of one thread in the order in which they began."""
 
     calls: list[_Call] = field(factory=list)
-    ids: list[list[object]] = field(factory=list)  # of each call and what it called
+    ids: list[list[str]] = field(factory=list)  # of each call and what it called
     open: list[_Open] = field(factory=list)
     counts: Counter[str] = field(factory=Counter)
 
@@ -106,7 +107,7 @@ class _Walk:
             self.ids.append([])
         arguments = event.get("args")
         if isinstance(arguments, dict):
-            self.ids[call].append(arguments.get("External id"))
+            self.ids[call].append(str(arguments.get("External id")))
         self.open.append(_Open(end, around.module, around.is_optimizer, call))
 
 
@@ -164,7 +165,7 @@ def _walks(events: Sequence[Mapping[str, Any]]) -> dict[Thread, _Walk]:
     threads: dict[Thread, list[Mapping[str, Any]]] = defaultdict(list)
     for event in events:
         if event.get("ph") == "X" and event.get("cat") in ("cpu_op", "user_annotation"):
-            threads[event.get("pid"), event.get("tid")].append(event)
+            threads[_thread(event)].append(event)
     found = {}
     for thread, inside in threads.items():
         walk = found[thread] = _Walk()
@@ -174,9 +175,13 @@ def _walks(events: Sequence[Mapping[str, Any]]) -> dict[Thread, _Walk]:
     return found
 
 
+def _thread(event: Mapping[str, Any]) -> Thread:
+    return f"{event.get('pid')} {event.get('tid')}"
+
+
 def _in_order(
     walks: Mapping[Thread, _Walk],
-) -> Iterator[tuple[tuple[Thread, int], _Call, Sequence[object]]]:
+) -> Iterator[tuple[tuple[Thread, int], _Call, Sequence[str]]]:
     """Yield the calls of all threads in the order in which they began."""
     calls = [
         ((thread, at), call, walk.ids[at])
@@ -186,14 +191,14 @@ def _in_order(
     yield from sorted(calls, key=lambda item: item[1].start_ns)
 
 
-def _device_ns(events: Sequence[Mapping[str, Any]]) -> dict[object, int]:
+def _device_ns(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return the time of a GPU by the operator that started it; empty without one."""
-    found: dict[object, int] = defaultdict(int)
+    found: dict[str, int] = defaultdict(int)
     for event in events:
         if event.get("ph") == "X" and event.get("cat") in DEVICE:
             arguments = event.get("args")
             if isinstance(arguments, dict):
-                found[arguments.get("External id")] += max(0, nanoseconds(event, "dur"))
+                found[str(arguments.get("External id"))] += max(0, nanoseconds(event, "dur"))
     return found
 
 
@@ -202,13 +207,13 @@ def _forward_of(
 ) -> dict[tuple[Thread, int], tuple[Thread, int]]:
     """Return the call that each of autograd's passes is the backward pass of."""
     starts = {thread: [call.start_ns for call in walk.calls] for thread, walk in walks.items()}
-    ends: dict[object, dict[str, tuple[Thread, int]]] = defaultdict(dict)
+    ends: dict[str, dict[str, tuple[Thread, int]]] = defaultdict(dict)
     for event in events:
-        thread = (event.get("pid"), event.get("tid"))
+        thread = _thread(event)
         if event.get("cat") != "fwdbwd" or thread not in walks:
             continue
         moment = nanoseconds(event, "ts")
         at = bisect_right(starts[thread], moment) - 1
         if at >= 0 and moment <= walks[thread].calls[at].end_ns:
-            ends[event.get("id")][str(event.get("ph"))] = (thread, at)
+            ends[str(event.get("id"))][str(event.get("ph"))] = (thread, at)
     return {both["f"]: both["s"] for both in ends.values() if {"s", "f"} <= both.keys()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ from parplan.files.atomic import read_bytes
 
 MAXIMUM_BYTES = 2**32
 """Of an unpacked trace."""
+
+LATEST_US = 1e18
+"""No time is as late: thirty thousand years."""
 
 
 @frozen
@@ -65,6 +67,6 @@ def read_trace(path: Path) -> Trace:
 def nanoseconds(event: Mapping[str, Any], key: str) -> int:
     """Return a time of an event, which is in microseconds there; InputError if it is none."""
     value = event.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < LATEST_US:
         raise InputError(f"the range '{event.get('name')}' has '{key}' {value!r}, which is no time")
     return round(value * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from torch import nn
 from torch.profiler import profile
@@ -23,8 +26,9 @@ from parplan.measuring.calibrating_profiles import calibrate_profiles
 from parplan.measuring.joining import join
 from parplan.measuring.measured_costs import load_costs
 from parplan.measuring.onnxruntime_profile import read_onnxruntime
-from parplan.measuring.operator_trace import read_operators
+from parplan.measuring.operator_trace import AUTOGRAD, read_operators
 from parplan.measuring.profile import Pass, Profile, Timing
+from parplan.measuring.recording import Recording, Span, save_recording
 from parplan.plan_files.plan_file import save_graph
 from parplan.plugins.runtimes.module_ranges import module_ranges
 from parplan.registry import Registry
@@ -195,18 +199,66 @@ def test_a_profile_of_onnx_runtime_times_the_forward_passes(
     assert "operators unmeasured: layers.0:backward" in told or "layers.1:backward" in told
 
 
+def test_profiles_and_recordings_are_not_taken_for_one_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", str(RECORDED)]) != 0
+    assert "a profile needs --spec" in capsys.readouterr().err
+    recording = tmp_path / "run.json"
+    save_recording(Recording("p", "s", (Span("g", ("a",), "F", 0, 0.0, 1.0),)), recording)
+    spec = spec_of(tmp_path, graph_of({"a:forward": "a"}, flops=1e9))
+    assert main(["calibrate", str(recording), "--spec", str(spec)]) != 0
+    assert "is a recording, and no profile: leave out --spec" in capsys.readouterr().err
+
+
 def test_nodes_are_found_by_the_modules_that_the_importer_knows() -> None:
     profile = read_onnxruntime(RECORDED, {"/head/MatMul": "", "/layers.0/Relu": "somewhere"})
     assert set(profile.nameless) == {"/head/MatMul"}
     assert {t.module for t in profile.timings if t.name == "Relu"} == {"somewhere", "layers.1"}
 
 
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=3),
+    st.lists(st.integers(), max_size=2), st.dictionaries(st.just("External id"), st.integers()),
+)  # fmt: skip
+events = st.fixed_dictionaries(
+    {},
+    optional={
+        "ph": st.sampled_from(["X", "s", "f"]),
+        "cat": st.sampled_from(["cpu_op", "user_annotation", "fwdbwd", "kernel", "Node"]),
+        "name": st.sampled_from(
+            ["module:", "module:a", "aten::x", f"{AUTOGRAD}B", "n_kernel_time", "model_run"]
+        ),
+        "ts": st.integers(0, 9) | values,
+        "dur": st.integers(0, 9) | values,
+        **dict.fromkeys(("pid", "tid", "id", "args"), values),
+    },
+)
+
+
+@given(st.lists(events, max_size=12))
+def test_whatever_a_trace_holds_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, found: list[dict[str, Any]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "anything.json"
+    path.write_text(json.dumps({"traceEvents": found}))
+    with contextlib.suppress(InputError):
+        read_operators(path)
+    path.write_text(json.dumps(found))
+    with contextlib.suppress(InputError):
+        read_onnxruntime(path, {})
+
+
 def timing(module: str, name: str, seconds: float, run: int = 0, position: int = 0) -> Timing:
     return Timing(run, Pass.FORWARD, module, name, position, seconds)
 
 
-def graph_of(modules: Mapping[str, str]) -> Graph:
-    return Graph("g", tuple(Operator(name, module=module) for name, module in modules.items()))
+def graph_of(modules: Mapping[str, str], flops: float = 0.0) -> Graph:
+    operators = (
+        Operator(name, module=module, flops=flops, bytes_touched=flops, dtype="fp32")
+        for name, module in modules.items()
+    )
+    return Graph("g", tuple(operators))
 
 
 def test_timings_belong_to_the_nearest_module_around_them() -> None:
