@@ -139,8 +139,8 @@ def _require_whole(graph: Graph, ways: Mapping[int, Way], size: int) -> None:
         if 1 < len(way.devices) < size:
             raise InputError(
                 f"operator '{graph.operators[o].name}' runs on {len(way.devices)} of {size} "
-                "devices that work together; a module of PyTorch's is divided among all or none: plan with "
-                "groups of devices that do not overlap"
+                "devices that work together; a module of PyTorch's is divided among all or none: "
+                "plan with groups of devices that do not overlap"
             )
 
 
