@@ -51,8 +51,8 @@ IMPORTERS = (
 EXPORTERS: tuple[str, ...] = (
     "parplan.plugins.exporters.trainers.automodel:Automodel",
     "parplan.plugins.exporters.chakra.exporter:Chakra",
-    "parplan.plugins.exporters.dtensor.exporter:DTensor",
     "parplan.plugins.exporters.trainers.deepspeed:DeepSpeed",
+    "parplan.plugins.exporters.dtensor.exporter:DTensor",
     "parplan.plugins.exporters.trainers.megatron:Megatron",
     "parplan.plugins.exporters.torch_csv.exporter:TorchCsv",
     "parplan.plugins.exporters.trace:Trace",

@@ -67,7 +67,7 @@ def test_what_skips_a_stage_passes_through_it_once(tmp_path: Path) -> None:
     assert any("as a chain it takes" in note for note in done.notes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(plans())
 def test_any_graph_is_a_chain_that_torch_takes_or_an_error_that_says_why(plan: Plan) -> None:
     try:

@@ -1,10 +1,18 @@
 """What trainers themselves make of ten plans: their parsers, stages and orders are the plan's.
 
 Each test needs its trainer, and is skipped where that is not installed; nothing here needs a GPU.
+Trainers ask for more than they need to read a plan, and for other versions than ours; so they are
+best kept apart, in a folder that ``PARPLAN_TRAINERS`` names and that comes last in the path::
+
+    pip install --no-deps --target FOLDER torchtitan==0.3.0 nemo-automodel==0.7.0 \\
+        megatron-core==0.16.1 deepspeed==0.19.8 tyro typeguard docstring-parser shtab spmd-types \\
+        torchdata datasets pyarrow dill xxhash multiprocess aiohttp tensorboard triton einops \\
+        psutil py-cpuinfo hjson ninja msgpack blobfile pandas
 """
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import sys
@@ -54,6 +62,9 @@ class Case:
         visits = [p for i, p in enumerate(self.places) if not i or p != self.places[i - 1]]
         return len(visits) == len(set(visits))
 
+
+if os.environ.get("PARPLAN_TRAINERS"):
+    sys.path.append(os.environ["PARPLAN_TRAINERS"])
 
 CASES = [
     Case(STRAIGHT),
