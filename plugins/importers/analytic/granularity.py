@@ -16,7 +16,8 @@ def join_modules(graph: Graph, path: Callable[[str], str]) -> Graph:
     Tensors inside such an operator vanish into its workspace: the most that is alive at once when
     its operators run in topological order. Tensors from one pass of a path to the same other
     passes of it become one, e.g. ``layers.3:forward>backward-input``; so do the parameter groups
-    that only one path reads. Kernels stay apart, so the cost stays the sum of theirs.
+    that only one path reads. Kernels stay apart, so the cost stays the sum of theirs; all count in
+    the number format of most of the work (a router in fp32 among products in bf16 in the latter).
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def join_modules(graph: Graph, path: Callable[[str], str]) -> Graph:
     Raises
     ------
     InputError
-        If joined operators differ in dtype or engines, or the result has a cycle.
+        If joined operators differ in engines or repeat, or the result has a cycle.
     """
     members: dict[str, list[int]] = {}
     home = [_Home(path(o.module), o.kind) for o in graph.operators]
@@ -59,8 +60,8 @@ class _Home:
 def _joined(graph: Graph, home: _Home, rows: list[int], group_of: dict[str, str]) -> Operator:
     """Return one operator for those at ``rows``, which stand in topological order."""
     parts = [graph.operators[row] for row in rows]
-    if len({(part.dtype, part.repeat) for part in parts}) > 1:
-        raise InputError(f"the operators of '{home.name}' differ in dtype or repeat")
+    if len({part.repeat for part in parts}) > 1:
+        raise InputError(f"the operators of '{home.name}' differ in repeat")
     kernels = [
         kernel
         for part in parts
@@ -76,9 +77,17 @@ def _joined(graph: Graph, home: _Home, rows: list[int], group_of: dict[str, str]
         repeat=parts[0].repeat,
         module=home.path,
         modes=(_mode(home, parts, _workspace(graph, rows)),),
-        dtype=parts[0].dtype,
+        dtype=_dtype(parts),
         kernels=tuple(kernels) if len(kernels) > 1 else (),
     )
+
+
+def _dtype(parts: list[Operator]) -> str:
+    """Return the number format of most FLOP; of several that have as many the first."""
+    work: dict[str, float] = {}
+    for part in parts:
+        work[part.dtype] = work.get(part.dtype, 0.0) + part.flops
+    return max(work, key=lambda dtype: work[dtype])
 
 
 def _mode(home: _Home, parts: list[Operator], workspace: int) -> Mode:

@@ -136,6 +136,39 @@ def test_granularity_changes_no_work_and_no_parameter() -> None:
         assert sum(g.bytes for g in coarse.parameters) == sum(g.bytes for g in fine.parameters)
 
 
+def test_a_block_has_the_number_format_of_most_of_its_work() -> None:
+    class Routed(nn.Module):
+        """Experts in bf16 behind a router that computes in fp32."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.router = nn.Linear(8, 2, bias=False)
+            self.product = nn.Linear(8, 64, dtype=torch.bfloat16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            share = (x.float() @ self.router.weight.t()).softmax(-1)
+            return self.product(x) * share[..., :1]
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([Routed()])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layers[0](x).sum()
+
+    with torch.device("meta"):
+        given = (Model(), (torch.zeros(4, 8, dtype=torch.bfloat16),))
+    fine = parplan.from_torch(*given, granularity="operator")
+    coarse = parplan.from_torch(*given, granularity="layer")
+    assert {o.dtype for o in fine.operators if o.kind is Kind.FORWARD and o.flops} == {
+        "bf16", "fp32"
+    }  # fmt: skip
+    forward = [o for o in coarse.operators if o.kind is Kind.FORWARD]
+    assert [o.dtype for o in forward] == ["bf16"]
+    assert flops(coarse, Kind.FORWARD) == flops(fine, Kind.FORWARD)
+
+
 def test_repeated_layers_are_equal_but_for_their_number() -> None:
     graph = parplan.from_torch(*decoder(), granularity="layer")
     modules = {o.module for o in graph.operators}
