@@ -24,7 +24,7 @@ from parplan.text import bytes_text, percent_text, plain, seconds_text
 
 if TYPE_CHECKING:
     from parplan.measuring.measured_costs import MeasuredCosts, MeasuredLink, MeasuredSeconds
-    from parplan.measuring.profile import Profile
+    from parplan.measuring.profiles.profile import Profile
     from parplan.measuring.recording import Recording
     from parplan.registry import Registry
 
@@ -119,7 +119,7 @@ def _recording(path: Path) -> Recording:
 def _profile(path: Path, modules: Mapping[str, str]) -> Profile:
     """Return a profile; InputError if it is none, as it says for a recording."""
     from parplan.files.json_file import says_kind
-    from parplan.measuring.profile_files import read_profile
+    from parplan.measuring.profiles.reading import read_profile
     from parplan.measuring.recording import RECORDING
 
     if says_kind(path, RECORDING):
@@ -135,7 +135,7 @@ def _of_profiles(
 ) -> MeasuredCosts:
     """Return the costs in profiles; how much of their time has an operator is told."""
     from parplan.assembly import assemble_problem, node_modules
-    from parplan.measuring.calibrating_profiles import calibrate_profiles
+    from parplan.measuring.profiles.calibrating import calibrate_profiles
     from parplan.spec.sections import load_spec
 
     made = load_spec(spec)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from parplan.measuring.operator_trace import MODULE
+from parplan.measuring.profiles.torch_operators import MODULE
 from parplan.system.extras import required
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from parplan.errors import InputError
-from parplan.measuring.profile import Pass, Profile, Timing
+from parplan.measuring.profiles.profile import Pass, Profile, Timing
 from parplan.measuring.trace_file import nanoseconds, read_trace
 
 MODULE = "module:"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from parplan.errors import InputError
 from parplan.measuring.calibrating import WARM_UP, Group, Member, measured_operators
-from parplan.measuring.joining import Joined, join
 from parplan.measuring.measured_costs import EVERY_KIND, MeasuredCosts
-from parplan.measuring.profile import Profile
+from parplan.measuring.profiles.joining import Joined, join
+from parplan.measuring.profiles.profile import Profile
 from parplan.problem import Problem
 
 

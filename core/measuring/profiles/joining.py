@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from parplan.errors import InputError
 from parplan.graph import Graph, Kind, Operator
-from parplan.measuring.profile import Pass, Profile, Timing
+from parplan.measuring.profiles.profile import Pass, Profile, Timing
 
 KINDS: Mapping[Pass, tuple[Kind, ...]] = {
     Pass.FORWARD: (Kind.FORWARD,),

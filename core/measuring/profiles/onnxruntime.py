@@ -17,7 +17,7 @@ from typing import Any
 
 from parplan.errors import InputError
 from parplan.files.atomic import read_bytes
-from parplan.measuring.profile import Pass, Profile, Timing
+from parplan.measuring.profiles.profile import Pass, Profile, Timing
 from parplan.measuring.trace_file import MAXIMUM_BYTES, nanoseconds
 
 KERNEL = "_kernel_time"

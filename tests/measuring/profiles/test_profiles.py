@@ -22,12 +22,12 @@ from parplan.assembly import assemble_problem
 from parplan.cli import main
 from parplan.errors import InputError
 from parplan.graph import Graph, Kind, Operator
-from parplan.measuring.calibrating_profiles import calibrate_profiles
-from parplan.measuring.joining import join
 from parplan.measuring.measured_costs import load_costs
-from parplan.measuring.onnxruntime_profile import read_onnxruntime
-from parplan.measuring.operator_trace import AUTOGRAD, read_operators
-from parplan.measuring.profile import Pass, Profile, Timing
+from parplan.measuring.profiles.calibrating import calibrate_profiles
+from parplan.measuring.profiles.joining import join
+from parplan.measuring.profiles.onnxruntime import read_onnxruntime
+from parplan.measuring.profiles.profile import Pass, Profile, Timing
+from parplan.measuring.profiles.torch_operators import AUTOGRAD, read_operators
 from parplan.measuring.recording import Recording, Span, save_recording
 from parplan.plan_files.plan_file import save_graph
 from parplan.plugins.runtimes.module_ranges import module_ranges

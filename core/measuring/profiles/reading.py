@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parplan.files.atomic import read_bytes
-from parplan.measuring.onnxruntime_profile import read_onnxruntime
-from parplan.measuring.operator_trace import read_operators
-from parplan.measuring.profile import Profile
+from parplan.measuring.profiles.onnxruntime import read_onnxruntime
+from parplan.measuring.profiles.profile import Profile
+from parplan.measuring.profiles.torch_operators import read_operators
 from parplan.measuring.trace_file import MAXIMUM_BYTES
 
 
