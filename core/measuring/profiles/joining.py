@@ -47,11 +47,6 @@ class Joined:
         """Part of the time that belongs to an operator."""
         return 1.0 - sum(self.left.values()) / self.seconds if self.seconds else 0.0
 
-    def unmeasured(self, graph: Graph) -> tuple[str, ...]:
-        """Return the operators of a graph that were not timed."""
-        found = {name for group in self.samples for name in group}
-        return tuple(o.name for o in graph.operators if o.name not in found)
-
 
 def join(profile: Profile, graph: Graph, warm_up: int) -> Joined:
     """Return the seconds of a graph's operators in a profile.
@@ -124,6 +119,14 @@ class _Modules:
         """Names of all of them."""
         return tuple(o.name for inside in self.by_module.values() for o in inside)
 
+    @cached_property
+    def by_layer(self) -> Mapping[str, Sequence[str]]:
+        """Names of those of each layer: their names without the pass."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in self.everything:
+            found[_layer(name)].append(name)
+        return found
+
     def operators(self, timing: Timing) -> tuple[str, ...]:
         """Return the operators that a timing belongs to; none if its module has none."""
         if timing.work is Pass.OPTIMIZER:
@@ -137,8 +140,8 @@ class _Modules:
 
     def backward_of(self, forward: Sequence[str]) -> tuple[str, ...]:
         """Return the operators of this pass that go with forward ones."""
-        layers = {_layer(name) for name in forward}
-        return tuple(name for name in self.everything if _layer(name) in layers)
+        layers = dict.fromkeys(map(_layer, forward))
+        return tuple(name for layer in layers for name in self.by_layer.get(layer, ()))
 
 
 def _layer(operator: str) -> str:
