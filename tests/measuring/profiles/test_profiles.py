@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from torch import nn
@@ -236,6 +236,7 @@ events = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(events, max_size=12))
 def test_whatever_a_trace_holds_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, found: list[dict[str, Any]]
