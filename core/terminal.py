@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parplan.figures.comparison import ComparisonFigures, comparison_table, verdict
+from parplan.figures.fitting import breadth, fitted
 from parplan.figures.plan import (
     PlanFigures,
     Table,
@@ -121,11 +122,9 @@ def render(parts: Iterable[RenderableType], *, colour: bool) -> str:
     from rich.console import Console
 
     out = io.StringIO()
-    # A file or a pipe has no width to fit into.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
     console = Console(
         file=out,
-        width=width,
+        width=_width(),
         force_terminal=colour,
         no_color=not colour,
         markup=False,
@@ -136,22 +135,33 @@ def render(parts: Iterable[RenderableType], *, colour: bool) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
 
 
+def _width() -> int:
+    """Return the width of the terminal; a file or a pipe has none to fit into."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
+
+
 def shown(table: Table) -> RenderableType:
-    """Return a table as rich draws it."""
+    """Return a table as rich draws it, less optional columns that the terminal has no room for."""
     from rich import box
     from rich.table import Table as Grid
     from rich.text import Text
 
+    width = _width()
+    table, left_out = fitted(table, width)
+    fits = breadth(table) <= width
     grid = Grid(
         title=table.title or None,
         title_justify="left",
+        caption=f"no room for: {', '.join(left_out)}" if left_out else None,
+        caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         show_edge=False,
     )
     for index, column in enumerate(table.columns):
         side: Literal["left", "right"] = "right" if table.kind(index) == "figure" else "left"
-        grid.add_column(column, justify=side, overflow="fold")
+        whole = fits and table.kind(index) != "note"
+        grid.add_column(column, justify=side, overflow="fold", no_wrap=whole)
     for index, row in enumerate(table.rows):
         style = "bold" if index in table.marked else ""
         grid.add_row(*(Text(plain(cell)) for cell in row), style=style)

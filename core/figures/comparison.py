@@ -24,6 +24,7 @@ from parplan.text import bytes_text, percent_text, seconds_text, value_text
 
 COLUMNS = ("schedule", "split", "value", "gain", "per microbatch", "bubble", "span bubble",
            "peak memory", "of usable", "parameters", "gap", "note")  # fmt: skip
+OPTIONAL = ("parameters", "span bubble", "per microbatch", "gap", "peak memory", "of usable")
 
 
 @frozen
@@ -129,7 +130,7 @@ def comparison_table(figures: ComparisonFigures) -> Table:
     rows = [_cells(figures.comparison, entry, found, figures.unit) for entry, found in made]
     marked = frozenset(i for i, (entry, _) in enumerate(made) if not entry.split)
     without = rows_without_schedule(failed, len(COLUMNS) - 3)
-    return Table(title, COLUMNS, (*rows, *without), 2, 1, marked)
+    return Table(title, COLUMNS, (*rows, *without), 2, 1, marked, OPTIONAL)
 
 
 def _cells(comparison: Comparison, entry: Entry, found: EntryFigures, unit: str) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ def _rows(rows: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
 class Table:
     """Text in rows and columns: the first ``left`` are names, the last ``notes`` remarks.
 
-    All others are figures. Rows of ``marked`` stand out.
+    All others are figures. Rows of ``marked`` stand out. Where there is little room, figures of
+    ``optional`` are left out, the first of them first.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Table:
     left: int = 1
     notes: int = 0
     marked: frozenset[int] = frozenset()
+    optional: tuple[str, ...] = ()
 
     def kind(self, column: int) -> str:
         """Return what a column holds: ``"name"``, ``"figure"`` or ``"note"``."""
