@@ -397,11 +397,11 @@ def test_ctrl_c_saves_the_plan_and_leaves_no_process(
 ) -> None:
     path = _job_shop(tmp_path) if spec == "jobs" else SPECS / spec
     target = tmp_path / "plan.json"
-    running = _Running(path, target, "--solver", solver, "--time-limit", "20")
+    running = _Running(path, target, "--solver", solver, "--time-limit", "30")
     running.wait_for(word)
     begun = time.monotonic()
     assert running.interrupt() == 130
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10
     assert f"the best plan so far is in '{target}'" in running.told
     assert "Traceback" not in running.told
     assert check_plan(load_plan(target), registry) == ()
@@ -416,7 +416,7 @@ def test_workers_end_with_a_killed_search(tmp_path: Path) -> None:
         "--solver",
         "list",
         "--time-limit",
-        "10",
+        "15",
     )
     running.wait_for("local search")
     running.process.kill()
