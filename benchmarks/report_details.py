@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.markdown import number, percent, table
+from benchmarks.report_imports import import_tables
 
 Row = Mapping[str, Any]
 
@@ -21,8 +22,12 @@ def detail_tables(rows: Sequence[Row]) -> Iterator[str]:
     pages = [row for row in rows if "megabytes" in (row["details"] or {})]
     if pages:
         yield _pages(pages)
+    yield from import_tables(rows)
     for row in rows:
         details = row["details"] or {}
+        if "emulated" in details:
+            yield f"`{row['case']}`, {_rank_sentence(details)}:\n"
+            yield _emulated(details["emulated"])
         if "schedules" in details:
             yield f"`{row['case']}`, every schedule under the same costs:\n"
             yield _schedules(details["schedules"])
@@ -107,6 +112,41 @@ def _schedules(entries: Sequence[Mapping[str, Any]]) -> str:
         )
         for entry in entries
     ]
+    return table(header, lines)
+
+
+def _rank_sentence(details: Mapping[str, Any]) -> str:
+    found = details["spearman"]
+    text = f"{details['runs']} runs of {len(details['emulated'])} schedules"
+    if found is None:
+        return text
+    swapped = details["swapped_pairs"]
+    return f"{text}, Spearman's rank correlation {found:.4f}, {swapped} pairs in another order"
+
+
+def _emulated(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return planned and measured makespans; schedules that are the same to every process once."""
+    runs: dict[tuple[float, ...], list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        runs.setdefault(tuple(entry["steps_s"]), []).append(entry)
+    header = ("schedules", "planned s", "measured s", "against it", "messages", "overhead",
+              "slower", "load")  # fmt: skip
+    lines = []
+    for same in runs.values():
+        entry = same[0]
+        slower = entry["seconds_per_planned_second"]
+        lines.append(
+            (
+                ", ".join(other["schedule"] for other in same),
+                f"{entry['planned_s']:.4f}",
+                f"{entry['measured_s']:.4f}",
+                f"{100 * entry['deviation']:+.2f}%",
+                str(entry["messages"]),
+                f"{100 * entry['overhead']:.1f}%",
+                f"{slower:.1f}x" if slower > 1 else "",
+                f"{entry['load']:.1f}",
+            )
+        )
     return table(header, lines)
 
 

@@ -35,6 +35,17 @@ ABOUT = {
     "schedule's mean.",
     "jobshop": "Published job shops; the reference is the optimum, or the best makespan known.",
     "mip-forms": "Forms of the MIP on small job shops and free placements, HiGHS alone.",
+    "emulation": "Schedules run by 2 or 8 processes that sleep, with real messages; the reference "
+    "is the planned makespan. *Overhead* is the part of the tasks' time that processes needed for "
+    "themselves between tasks, and took from the planned time; *slower* is how many seconds a "
+    "planned one took; *load* is the machine's in the minute before the end.",
+    "torch": "Schedules that PyTorch executes from exported files in 2 to 4 processes, two "
+    "training steps; the value is the largest relative difference of a gradient to a single "
+    "process.",
+    "import": "Real models made by transformers on PyTorch's device `meta`, or read from ONNX "
+    "files without weights, each in a process of its own; the value is the seconds from "
+    "configuration or file to graph, of `architectures` the number of models. With `-joint` "
+    "backward passes are traced by PyTorch's autograd.",
     "report": "Reports of pipelines with their critical path; the value is the seconds from "
     "opening the file to its first picture in headless Chromium, the reference what a reader may "
     "be asked to wait.",
@@ -57,6 +68,11 @@ class Family:
     def planned(self) -> list[Row]:
         """Rows with a checked plan."""
         return [row for row in self.rows if row["status"] in ("optimal", "feasible")]
+
+    @property
+    def measured(self) -> int:
+        """How many rows are measurements, of which nothing was planned for the row alone."""
+        return sum(row["status"] == "measured" for row in self.rows)
 
     @property
     def optimal(self) -> int:
@@ -127,6 +143,8 @@ def section(family: Family) -> Iterator[str]:
 
 def _summary(family: Family) -> str:
     """Return what a family comes to, in a sentence each."""
+    if family.measured:
+        return f"{family.measured} of {counted(len(family.rows), 'case')} measured."
     if not family.planned:
         return f"{counted(len(family.rows), 'case')}, none planned."
     cases = counted(len(family.rows), "case")
@@ -166,8 +184,10 @@ def _table(family: Family) -> str:
 
 
 def _is_late(row: Row) -> bool:
-    """Return whether a whole process took longer than its time limit."""
+    """Return whether a whole process took longer than its time limit; measurements have none."""
     limit, seconds = row["time_limit_s"], row["seconds"]
+    if row["status"] == "measured":
+        return False
     return limit is not None and seconds is not None and bool(seconds > limit)
 
 
