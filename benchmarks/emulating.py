@@ -3,6 +3,9 @@
 The value is the measured makespan of the plan, the reference its planned one. The details have
 every schedule of the comparison, and Spearman's rank correlation of planned and measured makespans.
 
+``overhead`` is the part of the tasks' time that processes needed between tasks for themselves; it
+is in their planned time, see ``parplan.plugins.runtimes.emulation.stand_in``.
+
 A schedule that cuts tasks into slices is run in slow motion, so that its slices last as long as
 tasks of others, or as near to that as its makespan allows; its times are those of the plan.
 """
@@ -14,6 +17,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from parplan.api import compare, load_registry, run_plan
 from parplan.contracts import RunRequest
 from parplan.errors import InputError
 from parplan.measuring.differences import find_differences
+from parplan.measuring.recording import WAIT
 from parplan.plans import Plan
 from parplan.plugins.runtimes.emulation.script import Emulation, emulation_of
 from parplan.registry import Registry
@@ -139,6 +144,7 @@ def emulation_case(emulated: Emulated, context: Context) -> Outcome:
     if plan is None:
         raise InputError(f"the plan itself was not run: {not_run.get('plan')}")
     runs = list(measured.values())
+    times = [[run[key] for run in runs] for key in ("planned_s", "measured_s")]
     return Outcome(
         value=plan["measured_s"],
         reference=plan["planned_s"],
@@ -147,9 +153,8 @@ def emulation_case(emulated: Emulated, context: Context) -> Outcome:
             "unit": "s",
             "runs": len(runs),
             "largest_deviation": max(abs(run["deviation"]) for run in runs),
-            "spearman": spearman(
-                [run["planned_s"] for run in runs], [run["measured_s"] for run in runs]
-            ),
+            "spearman": spearman(*times),
+            "swapped_pairs": swapped_pairs(*times),
             "emulated": rows,
             "not_run": not_run,
         },
@@ -168,6 +173,8 @@ def _measured(plan: Plan, run: Emulation, registry: Registry) -> dict[str, Any]:
     steps = [recording.step_seconds(step) / slower for step in recording.steps]
     measured = statistics.median(steps)
     late = find_differences(plan, recording).late
+    worked = sum(span.seconds for span in recording.spans if span.action != WAIT) / slower
+    given = STEPS * sum(task.seconds for tasks in run.tasks for task in tasks)
     return {
         "planned_s": planned,
         "measured_s": measured,
@@ -175,6 +182,7 @@ def _measured(plan: Plan, run: Emulation, registry: Registry) -> dict[str, Any]:
         "steps_s": steps,
         "seconds_per_planned_second": slower,
         "messages": len(run.messages),
+        "overhead": 1 - worked / given,
         "first_late_s": 0.0 if late is None else late.run.late_s,
         "load": os.getloadavg()[0],
     }
@@ -189,6 +197,12 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
     if any(len(set(found)) < 2 for found in ranks):
         return None
     return float(np.corrcoef(ranks)[0, 1])
+
+
+def swapped_pairs(one: Sequence[float], other: Sequence[float]) -> int:
+    """Return how many pairs that differ in both stand in opposite orders."""
+    pairs = combinations(zip(one, other, strict=True), 2)
+    return sum((a - c) * (b - d) < 0 for (a, b), (c, d) in pairs)
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

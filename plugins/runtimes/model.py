@@ -208,9 +208,22 @@ def build_stages(model: Model, stages: Sequence[int], count: int) -> list[PlanSt
             found[stage],
             [values[port.value] for port in found[stage].inputs],
             [values[port.value] for port in found[stage].outputs] or [values[model.last]],
+            side_paths=_has_side_paths(model, stage, found[stage], values),
         )
         for stage in stages
     ]
+
+
+def _has_side_paths(
+    model: Model, stage: int, wiring: Wiring, values: Mapping[str, torch.Tensor]
+) -> bool:
+    """Return whether an output with a gradient depends on no input that gets one."""
+    fed = {port.value for port in wiring.inputs if values[port.value].requires_grad}
+    for block in model.blocks:
+        if block.stage == stage and fed.intersection(block.sources):
+            fed.add(block.name)
+    ends = [port.value for port in wiring.outputs] or [model.last]
+    return any(values[end].requires_grad and end not in fed for end in ends)
 
 
 def _example(model: Model) -> dict[str, torch.Tensor]:

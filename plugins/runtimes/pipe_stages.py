@@ -46,6 +46,10 @@ class PlanStage(PipelineStage):  # type: ignore[misc]  # torch is untyped here
     ----------
     inputs, outputs
         Example tensors of one microbatch, for shapes, types and whether gradients flow.
+    side_paths
+        Whether some output does not depend on inputs that get gradients. What leads to it is no
+        part of the graph that torch saves where a backward pass is split: its parameters would
+        silently have no gradient from there.
     """
 
     def __init__(
@@ -56,8 +60,11 @@ class PlanStage(PipelineStage):  # type: ignore[misc]  # torch is untyped here
         wiring: Wiring,
         inputs: Sequence[torch.Tensor],
         outputs: Sequence[torch.Tensor],
+        *,
+        side_paths: bool = False,
     ) -> None:
         self.wiring = wiring
+        self.side_paths = side_paths
         super().__init__(
             module,
             index,
@@ -213,15 +220,43 @@ class PlanStage(PipelineStage):  # type: ignore[misc]  # torch is untyped here
         last_backward: bool = False,
     ) -> None:
         """Run the backward pass, whole or for the inputs alone."""
-        super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
+        if self.side_paths and not full_backward and not self.is_first:
+            self._backward_input(bwd_chunk_id, loss)
+        else:
+            super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
         self.bwd_cache[bwd_chunk_id] = tuple(
             None if gradient is None else gradient.contiguous()  # gloo sends nothing else
             for gradient in self.bwd_cache[bwd_chunk_id]
         )
 
+    def _backward_input(self, microbatch: int, loss: torch.Tensor | None) -> None:
+        """Run the backward pass for the inputs alone, and keep the graph for all of it."""
+        outputs, inputs = self.fwd_cache.pop(microbatch)
+        if self.is_last:
+            ends, gradients = [loss], [None]
+        else:
+            ends, gradients = list(outputs), list(self._retrieve_recv_grads(microbatch))
+        flowing = [i for i, end in enumerate(ends) if end is not None and end.requires_grad]
+        received = inputs[: len(self.wiring.inputs)]  # the number of the microbatch follows
+        wanted = [value for value in received if value.requires_grad]
+        found = torch.autograd.grad(
+            [ends[i] for i in flowing],
+            wanted,
+            [gradients[i] for i in flowing],
+            retain_graph=True,
+            allow_unused=True,
+        )
+        by_input = dict(zip(map(id, wanted), found, strict=True))
+        self.bwd_cache[microbatch] = tuple(by_input.get(id(value)) for value in received)
+        self.backward_state[microbatch] = (inputs, None, tuple(ends), gradients)
+        self.dw_runner[microbatch] = lambda: None
+
     def backward_weight_one_chunk(self, bwd_chunk_id: int, last_backward: bool = False) -> None:
-        """Run the rest of a split backward pass; of a stage without inputs, all of it."""
-        if not self.is_first or self.stage_index == 0:
+        """Run the rest of a split backward pass; of a stage without inputs, all of it.
+
+        With side paths it runs through all of the graph once more: slower, and right.
+        """
+        if not (self.is_first or self.side_paths) or self.stage_index == 0:
             super().backward_weight_one_chunk(bwd_chunk_id, last_backward)
             return
         inputs, _, outputs, gradients = self.backward_state.pop(bwd_chunk_id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.cases import Context, load_suite
-from benchmarks.emulating import PIPELINES, emulation_case, spearman
+from benchmarks.emulating import PIPELINES, emulation_case, spearman, swapped_pairs
+from benchmarks.report_details import detail_tables
 from benchmarks.training_runs import CHAINS, TOLERANCE, chain_case
 
 
@@ -33,6 +34,10 @@ def test_spearman_is_the_correlation_of_ranks(
     assert spearman(one, other) == (None if expected is None else pytest.approx(expected))
 
 
+def test_pairs_count_as_swapped_where_both_sides_differ() -> None:
+    assert swapped_pairs([1, 1, 2, 3], [5, 4, 7, 6]) == 1
+
+
 @pytest.mark.slow
 def test_the_short_cases_run() -> None:
     trained = chain_case(CHAINS["1f1b"], Context(None, 2.0))
@@ -44,3 +49,6 @@ def test_the_short_cases_run() -> None:
     assert emulated.reference is not None
     assert emulated.value >= 0.98 * emulated.reference
     assert {row["schedule"].split()[0] for row in emulated.details["emulated"]} == {"plan", "1f1b"}
+    told = "".join(detail_tables([{"case": "emulation/two", "details": emulated.details}]))
+    assert "| plan |" in told
+    assert "2 runs of 3 schedules, Spearman's rank correlation" in told

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import parplan
 from parplan.contracts import RunRequest
@@ -44,10 +45,12 @@ def plan_of(schedule: Schedule) -> Plan:
     )
 
 
-def prepare(plan: Plan, folder: Path, request: RunRequest, registry: Registry) -> TrainingJob:
+def prepare(
+    plan: Plan, folder: Path, request: RunRequest, registry: Registry, **options: Any
+) -> TrainingJob:
     """Export a plan into a folder, and write a job beside the files."""
     folder.mkdir()
-    options = TorchProcesses.export_options
+    options = {**TorchProcesses.export_options, **options}
     parplan.export_plan(plan, "torch-csv", folder / "files", options, registry=registry)
     program = read_manifest(folder / "files" / "stages.json")
     job = training_job(plan, program, folder / "files" / "comms.csv", request)
@@ -75,24 +78,30 @@ def launch(folders: Sequence[Path]) -> list[int]:
 
 
 def graph_problem(
-    edges: Sequence[tuple[str, str]], device_of: dict[str, str], microbatches: int
+    edges: Sequence[tuple[str, str]],
+    device_of: dict[str, str],
+    microbatches: int,
+    *,
+    split: bool = False,
 ) -> Problem:
-    """Return layers with a forward and a whole backward pass, each on a given device."""
-    names = list(device_of)
+    """Return layers with a forward and a backward pass, whole or in two, each on a given device."""
     operators, tensors = [], []
-    for name in names:
-        place = ((device_of[name],),)
-        operators += [
-            Operator(name, modes=(Mode(groups=place, seconds={"*": 1.0}),)),
-            Operator(
-                f"{name}:backward",
-                Kind.BACKWARD,
-                modes=(Mode(groups=place, seconds={"*": 2.0}),),
-            ),
-        ]
+    backward = Kind.BACKWARD_INPUT if split else Kind.BACKWARD
+    for name, device in device_of.items():
+        passes = {Kind.FORWARD: 1.0, backward: 1.0 if split else 2.0}
+        if split:
+            passes[Kind.BACKWARD_WEIGHT] = 1.0
+        for kind, seconds in passes.items():
+            mode = Mode(groups=((device,),), seconds={"*": seconds})
+            called = name if kind is Kind.FORWARD else f"{name}:{kind}"
+            operators.append(Operator(called, kind, module=name, modes=(mode,)))
+        later = tuple(operator.name for operator in operators[1 - len(passes) :])
         readers = tuple(b for a, b in edges if a == name)
-        tensors.append(Tensor(f"{name}.out", name, (*readers, f"{name}:backward"), 8))
-    tensors += [Tensor(f"{a}<{b}", f"{b}:backward", (f"{a}:backward",), 8) for a, b in edges]
+        tensors.append(Tensor(f"{name}.out", name, (*readers, *later), 8))
+        sources = tuple(f"{a}:{backward}" for a, b in edges if b == name)
+        read = (*sources, *later[1:])
+        if read:
+            tensors.append(Tensor(f"{name}.gradient", later[0], read, 8))
     spots = sorted(set(device_of.values()))
     links = tuple(
         Link(f"{a}>{b}", a, b, 64.0, latency_s=0.25) for a in spots for b in spots if a != b

@@ -139,6 +139,17 @@ def towers() -> Training:
     )
 
 
+def aside() -> Training:
+    """Return a model one of whose stages gives a tensor that nothing before it led to."""
+    blocks = {"start": Residual(), "text": Viewed(), "join": Join(), "end": Join()}
+    return Training(
+        blocks,
+        {"start": torch.randn(BATCH, WIDTH), "text": torch.randn(BATCH, WIDTH)},
+        torch.randn(BATCH, WIDTH),
+        torch.nn.functional.mse_loss,
+    )
+
+
 def broken() -> Training:
     return chain(2, (1, Broken()))
 

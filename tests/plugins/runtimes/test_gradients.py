@@ -37,6 +37,7 @@ STEPS = 2
 Runs: TypeAlias = Mapping[str, tuple[Plan, TrainingJob, Path]]
 """By name."""
 DIAMOND = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
+ASIDE = [("start", "join"), ("text", "join"), ("join", "end"), ("text", "end")]
 SKIPS = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("c", "d")]
 
 
@@ -68,6 +69,12 @@ def plans(registry: Registry) -> dict[str, Plan]:
         "diamond on two": planned(
             graph_problem(DIAMOND, {"a": "g0", "b": "g1", "c": "g0", "d": "g1"}, 2), registry
         ),
+        "aside": planned(
+            graph_problem(
+                ASIDE, {"start": "g0", "text": "g1", "join": "g1", "end": "g2"}, 2, split=True
+            ),
+            registry,
+        ),
         "skips": planned(
             graph_problem(SKIPS, {"a": "g0", "b": "g1", "c": "g2", "d": "g1"}, 2), registry
         ),
@@ -90,7 +97,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Runs:
     for name, plan in plans(registry).items():
         model = f"small_models:{name.split()[0]}"
         request = RunRequest(model, str(HERE), steps=STEPS, check_gradients=True)
-        found[name] = (plan, prepare(plan, base / name, request, registry), base / name)
+        slack = {"slack": 1.0} if name == "aside" else {}  # so that it has larger stages
+        job = prepare(plan, base / name, request, registry, **slack)
+        found[name] = (plan, job, base / name)
     codes = launch([folder for _, _, folder in found.values()])
     failed = [name for name, code in zip(found, codes, strict=True) if code]
     told = {name: [p.read_text() for p in found[name][2].glob("*.failure.json")] for name in failed}
@@ -105,7 +114,7 @@ def recorded(runs: Runs, name: str) -> tuple[Plan, Recording]:
 
 NAMES = (
     *("two", "three", "four", "four v", "four dualpipe", "five"),
-    *("diamond", "diamond on two", "skips", "towers"),
+    *("diamond", "diamond on two", "aside", "skips", "towers"),
 )
 
 
@@ -156,3 +165,11 @@ def test_messages_without_an_order_that_fits_both_ranks_need_names(
     plan, _, _ = runs["skips"]
     with pytest.raises(InputError, match="tagged=true"):
         parplan.export_plan(plan, "torch-csv", tmp_path, registry=registry)
+
+
+def test_a_stage_whose_input_is_not_all_that_feeds_it_may_split_its_backward_pass(
+    runs: Runs,
+) -> None:
+    _, recording = recorded(runs, "aside")
+    split = {span.operators for span in recording.spans if span.action == "W"}
+    assert any({"text:backward-weight", "join:backward-weight"} == set(found) for found in split)
