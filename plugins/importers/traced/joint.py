@@ -196,7 +196,7 @@ class _Replay:
             return aten._scaled_dot_product_flash_attention_for_cpu.default(
                 query, key, value, *rest, attn_mask=mask, scale=known["scale"]
             )[0]
-        if query.shape[1] == key.shape[1] and not followed:
+        if query.shape[1] == key.shape[1]:
             return aten._scaled_dot_product_efficient_attention.default(
                 query, key, value, mask, True, *rest, scale=known["scale"]
             )[0]

@@ -14,7 +14,7 @@ from torch.nn import functional
 import parplan
 from parplan.errors import InputError
 from parplan.graph import Graph, Kind
-from tests.plugins.importers.torch_models import decoder, towers
+from tests.plugins.importers.torch_models import decoder
 
 BACKWARD = (Kind.BACKWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
 SPLIT = (Kind.FORWARD, Kind.BACKWARD_INPUT, Kind.BACKWARD_WEIGHT)
@@ -137,9 +137,7 @@ def kept(graph: Graph) -> int:
         (perceptron, {}, 0),
         (attention, {}, 0),
         (experts, {}, 2),  # the sum of the weights of a loss, one number
-        (decoder, {}, 4),
         (decoder, {"attention": "full"}, 4),
-        (towers, {}, 4),
         # and the statistics of a batch norm, which are written anew here
         (convolutions, {}, 4 + 2 * 8 * 4),
     ],
