@@ -44,6 +44,7 @@ FEW_TASKS = 1000
 """Schedules of so few tasks are made even where time is up: they take some milliseconds each."""
 
 NO_TIME = "no time was left for it"
+NO_DEVICE_ALONE = "its stages are of one device each, and no device runs all of an operator alone"
 
 
 @frozen(eq=False)
@@ -142,6 +143,9 @@ def baselines(
         On ``parplan.clock``.
     """
     orders = device_orders(placer)
+    if not orders[0]:
+        yield from (Baseline(one.name, "", 1, None, NO_DEVICE_ALONE) for one in recipes)
+        return
     jobs: list[FittedRecipe] = []
     for recipe in recipes:
         fitted = _fitted(placer, recipe, len(orders[0]))

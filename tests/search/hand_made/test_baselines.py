@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import attrs
 import pytest
 
 from parplan import clock
 from parplan.contracts import Strategy
 from parplan.errors import InputError
 from parplan.pipelines.pipeline import PipelineShape, one_way
+from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
-from parplan.search.hand_made.baselines import Baseline, baseline_row, baselines, recipes_of
+from parplan.search.hand_made.baselines import (
+    NO_DEVICE_ALONE,
+    Baseline,
+    baseline_row,
+    baselines,
+    recipes_of,
+)
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.placement import Placer
 from tests.search.pipelines import even_pipeline
@@ -33,9 +41,9 @@ class _NoShape(Strategy):
 
 
 def _rows(
-    registry: Registry, *recipes: Strategy, seconds: float = 30.0
+    registry: Registry, *recipes: Strategy, seconds: float = 30.0, problem: Problem | None = None
 ) -> dict[tuple[str, str], Baseline]:
-    rules = make_rules(even_pipeline(8, 4, 8), registry)
+    rules = make_rules(problem or even_pipeline(8, 4, 8), registry)
     placer = Placer(rules.problem, rules, find_blocks(rules.problem, rules))
     found = baselines(placer, recipes, clock.now() + seconds, 0)
     return {(row.name, row.split): row for row in found}  # later rows replace earlier ones
@@ -49,6 +57,23 @@ def test_a_recipe_that_breaks_has_a_row_that_says_how(registry: Registry) -> Non
         assert rows["no-orders", split].candidate is None
         assert "gives a shape but no orders" in rows["no-orders", split].note
         assert rows["1f1b", split].candidate is not None
+
+
+def test_operators_that_need_two_devices_have_no_hand_made_schedule(registry: Registry) -> None:
+    problem = even_pipeline(8, 4, 8)
+    operators = [
+        attrs.evolve(one, modes=tuple(attrs.evolve(mode, devices=2) for mode in one.modes))
+        for one in problem.graph.operators
+    ]
+    groups = (("g0", "g1"), ("g2", "g3"))
+    twofold = attrs.evolve(
+        problem,
+        graph=attrs.evolve(problem.graph, operators=tuple(operators)),
+        cluster=attrs.evolve(problem.cluster, groups=groups),
+    )
+    recipes = [entry.value() for entry in registry.strategies.values()]
+    rows = _rows(registry, *recipes, problem=twofold)
+    assert {row.note for row in rows.values()} == {NO_DEVICE_ALONE}
 
 
 def test_the_best_split_is_no_worse_than_the_uniform_one(registry: Registry) -> None:
