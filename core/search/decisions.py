@@ -20,14 +20,14 @@ from parplan.errors import InfeasibleError
 from parplan.problem import Problem
 from parplan.rules import Rules
 from parplan.schedule import Schedule
+from parplan.scheduling.coupling import check_modes
+from parplan.scheduling.network import Assignment, Network
 from parplan.search.bounds import decide_makespan
 from parplan.search.bounds.deciding import Verdict
 from parplan.search.incumbent import Incumbent
 from parplan.search.placing.evaluation import Candidate, tighten
 from parplan.search.placing.placement import Placer
 from parplan.search.placing.savings import fastest_ways
-from parplan.search.scheduling.coupling import check_modes
-from parplan.search.scheduling.network import Assignment, Network
 from parplan.system.interrupts import held_interrupts
 
 MOST_TASKS = 4_000

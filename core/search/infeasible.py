@@ -9,7 +9,7 @@ from parplan.declarations import Resident, ResidentParameters, Running
 from parplan.errors import InfeasibleError
 from parplan.problem import Alternative, Problem
 from parplan.rules import Rules
-from parplan.search.scheduling.coupling import refute_edges
+from parplan.scheduling.coupling import refute_edges
 
 
 def refute(problem: Problem, rules: Rules) -> None:

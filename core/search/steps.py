@@ -13,6 +13,7 @@ from parplan.contracts import Solver
 from parplan.errors import InfeasibleError, SolverError
 from parplan.portfolio import knows_intervals, racers_of
 from parplan.schedule import Schedule
+from parplan.scheduling.network import build_network
 from parplan.search.assigning.loop import can_assign, search_assignments
 from parplan.search.bounds import machine_bounds
 from parplan.search.coarsening.candidates import can_be_coarsened, candidate_by_levels
@@ -37,7 +38,6 @@ from parplan.search.placing.economy import economies
 from parplan.search.placing.evaluation import Candidate, Finisher, Prepared, prepare
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
-from parplan.search.scheduling.network import build_network
 from parplan.search.walks.course import can_walk
 from parplan.search.walks.searching import searched_by_walks
 from parplan.simulation.criterion import ScenarioCriterion

@@ -8,7 +8,7 @@ from attrs import frozen
 from parplan.errors import InputError
 from parplan.rules import Rules
 from parplan.schedule import Schedule
-from parplan.search.scheduling.tables import Real
+from parplan.scheduling.tables import Real
 from parplan.simulation.orders import orders_of
 from parplan.simulation.scenarios import Scenarios
 from parplan.simulation.simulating import AT_ONCE, sample_makespans

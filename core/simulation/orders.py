@@ -26,8 +26,8 @@ from parplan.declarations import Edge, Moving
 from parplan.errors import InputError
 from parplan.rules import Rules
 from parplan.schedule import Schedule
-from parplan.search.scheduling.network import Network, activity_name, build_network
-from parplan.search.scheduling.tables import Real, Whole
+from parplan.scheduling.network import Network, activity_name, build_network
+from parplan.scheduling.tables import Real, Whole
 
 ROUNDING = 1e-9
 """How far sums of amounts may be off, relative to the capacity."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Real, Whole
+from parplan.scheduling.tables import Real, Whole
 from parplan.simulation.orders import Orders
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from parplan.search.scheduling.tables import Real
+from parplan.scheduling.tables import Real
 from parplan.simulation.noise import DISTRIBUTION, Noise
 
 CONFIDENT = 1.959964

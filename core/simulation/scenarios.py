@@ -14,8 +14,8 @@ from attrs import frozen
 
 from parplan.errors import InputError
 from parplan.problem import STEP, Problem
-from parplan.search.scheduling.network import Network
-from parplan.search.scheduling.tables import Real, Whole
+from parplan.scheduling.network import Network
+from parplan.scheduling.tables import Real, Whole
 from parplan.simulation.noise import KIND_NAMES, TRANSFER, Noise
 
 TASKS, DEVICES, STRAGGLERS, TRANSFERS = range(4)

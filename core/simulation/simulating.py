@@ -10,8 +10,8 @@ from attrs import frozen
 
 from parplan.rules import Rules
 from parplan.schedule import Schedule
-from parplan.search.scheduling.network import Network
-from parplan.search.scheduling.tables import Real, Whole
+from parplan.scheduling.network import Network
+from parplan.scheduling.tables import Real, Whole
 from parplan.simulation.orders import Orders, orders_of
 from parplan.simulation.replay import makespans, node_starts, task_ends, with_joints
 from parplan.simulation.results import Place, Simulation

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from parplan.contracts import PlacementHeuristic, Proposal
+from parplan.scheduling.tables import Whole
 from parplan.search.graphs.ranks import upward_ranks
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Whole
 
 OPEN = -1
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from parplan.contracts import PlacementHeuristic, Proposal
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.graphs.ranks import downward_ranks, upward_ranks
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Real, Whole
 
 EQUAL = 1e-9
 """Lengths of paths this close, relatively, are equal."""

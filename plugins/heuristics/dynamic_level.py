@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from parplan.contracts import PlacementHeuristic, Proposal
+from parplan.scheduling.tables import Flags, Real, Whole
 from parplan.search.graphs.ranks import static_levels
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Flags, Real, Whole
 
 WINDOW = 256
 """Ready tasks that are looked at, those with the longest way to the end."""

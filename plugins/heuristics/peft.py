@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from parplan.contracts import PlacementHeuristic, Proposal
+from parplan.scheduling.tables import Real
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Real
 
 
 class Peft(PlacementHeuristic):

@@ -16,6 +16,7 @@ from parplan.options import SearchOptions
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
+from parplan.scheduling.network import build_network
 from parplan.search.bounds import combinatorial_bounds, deciding
 from parplan.search.bounds.deciding import Verdict
 from parplan.search.decisions import FIRST_S, PARTS, Finding, Narrowing, can_decide
@@ -24,7 +25,6 @@ from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.evaluation import Finisher, prepare_assignment, schedule_serially
 from parplan.search.placing.placement import Placer
 from parplan.search.run import Run
-from parplan.search.scheduling.network import build_network
 from parplan.search.steps import decide_makespans
 from tests.search.bounds.test_memory import one_stage_per_device, optimum
 

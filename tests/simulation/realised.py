@@ -17,7 +17,7 @@ from parplan.checking.usage import Usage
 from parplan.contracts import Violation
 from parplan.rules import Rules
 from parplan.schedule import Schedule
-from parplan.search.scheduling.network import Network
+from parplan.scheduling.network import Network
 
 Factors = NDArray[np.int64]
 """Whole factors on times, so that the times that come out are whole ticks as well."""

@@ -16,7 +16,7 @@ from parplan.errors import InputError
 from parplan.measuring.measured_costs import MeasuredCosts, MeasuredSeconds, save_costs
 from parplan.registry import Registry
 from parplan.rules import make_rules
-from parplan.search.scheduling.network import Network
+from parplan.scheduling.network import Network
 from parplan.simulation.noise import KINDS, Noise, Straggler, read_noise
 from parplan.simulation.orders import orders_of
 from parplan.simulation.scenarios import Scenarios

@@ -13,11 +13,11 @@ from math import inf
 import numpy as np
 from attrs import frozen
 
+from parplan.scheduling.tables import Flags, Real, Whole
 from parplan.search.coarsening.contraction import matched
 from parplan.search.coarsening.dag import Dag, common_depth
 from parplan.search.coarsening.merging import Coarsened, composed, merge
 from parplan.search.coarsening.paths import heaviest_path, paths_through
-from parplan.search.scheduling.tables import Flags, Real, Whole
 
 SPAN = 2048
 """How far apart in the order two nodes may stand: what a check costs at most."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.system.compiling import compiled, kernel_part
 
 GONE = -1

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from attrs import frozen
 
+from parplan.scheduling.tables import Flags, Real, Whole
 from parplan.search.graphs.task_graph import Lists, inverted
-from parplan.search.scheduling.tables import Flags, Real, Whole
 
 NO_MODULE = -1
 """Where a path in the model's hierarchy has ended."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from attrs import frozen
 
+from parplan.scheduling.tables import Flags, Real, Whole
 from parplan.search.coarsening.balancing import SPAN
 from parplan.search.coarsening.contraction import matched
 from parplan.search.coarsening.dag import Dag
@@ -17,7 +18,6 @@ from parplan.search.coarsening.merging import Coarsened, composed, merge
 from parplan.search.coarsening.presolve import has_shortest_latencies
 from parplan.search.graphs.ranks import longest_ways_in, longest_ways_out
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Flags, Real, Whole
 
 
 class Units(NamedTuple):

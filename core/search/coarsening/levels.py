@@ -13,11 +13,11 @@ import numpy as np
 from attrs import frozen
 
 from parplan import clock
+from parplan.scheduling.tables import Whole
 from parplan.search.coarsening.merging import Coarsened, invert_all
 from parplan.search.coarsening.task_graphs import graph_of_parts
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
 from parplan.search.graphs.ranks import upward_ranks
-from parplan.search.scheduling.tables import Whole
 
 
 class Refine(Protocol):

@@ -14,8 +14,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from parplan.scheduling.tables import Whole
 from parplan.search.coarsening.dag import NO_MODULE, Dag, distinct, firsts
-from parplan.search.scheduling.tables import Whole
 from parplan.system.compiling import compiled
 
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.coarsening.dag import Dag
-from parplan.search.scheduling.tables import Real, Whole
 from parplan.system.compiling import compiled
 
 

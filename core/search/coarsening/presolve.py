@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from parplan.scheduling.tables import Flags
 from parplan.search.coarsening.dag import firsts
 from parplan.search.coarsening.reduction import implied_edges
 from parplan.search.graphs.task_graph import Lists, Routes, TaskGraph, inverted
-from parplan.search.scheduling.tables import Flags
 
 
 def without_implied_sends(graph: TaskGraph) -> TaskGraph:

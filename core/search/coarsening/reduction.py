@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from parplan.scheduling.tables import Flags, Whole
 from parplan.search.coarsening.dag import distinct
-from parplan.search.scheduling.tables import Flags, Whole
 from parplan.system.compiling import compiled
 
 TOGETHER = 64

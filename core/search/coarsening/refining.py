@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from parplan import clock
 from parplan.contracts import Proposal
+from parplan.scheduling.tables import Whole
 from parplan.search.graphs.annealing import annealed, moves_until
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
 from parplan.search.graphs.ranks import upward_ranks
 from parplan.search.graphs.variation import varied
-from parplan.search.scheduling.tables import Whole
 
 VARIED_SHARE = 0.3
 """Part of the time for placements from nothing, by earliest finish under tolls."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from attrs import frozen
 
+from parplan.scheduling.tables import Whole
 from parplan.search.coarsening.balancing import BalancedMerge
 from parplan.search.coarsening.dag import NO_MODULE, Dag
 from parplan.search.coarsening.merging import Coarsened, can_merge, composed, merge
-from parplan.search.scheduling.tables import Whole
 
 
 @frozen

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from parplan.scheduling.tables import Whole
 from parplan.search.coarsening.dag import NO_MODULE, Dag
 from parplan.search.graphs.task_graph import Lists, Memory, Sends, TaskGraph, inverted
-from parplan.search.scheduling.tables import Whole
 
 
 def dag_of_units(graph: TaskGraph, modules: Sequence[str] = ()) -> Dag:

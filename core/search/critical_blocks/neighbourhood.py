@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.kernel import FAR, place_of
 from parplan.search.sequences.machines import Flags, Machines
 from parplan.search.sequences.moves import draw

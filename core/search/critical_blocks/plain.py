@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.machines import Machines
 
 Move = tuple[int, int]

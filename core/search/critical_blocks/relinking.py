@@ -14,8 +14,8 @@ import numpy as np
 from attrs import frozen
 
 from parplan import clock
+from parplan.scheduling.tables import Whole
 from parplan.search.critical_blocks.tabu import PATIENCE, TabuSearch, Timed
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.machines import SequenceView
 
 POPULATION = 10

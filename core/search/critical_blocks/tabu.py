@@ -9,9 +9,9 @@ from attrs import frozen
 
 from parplan import clock
 from parplan.errors import InputError
+from parplan.scheduling.tables import Whole
 from parplan.search.critical_blocks.neighbourhood import Skeleton, has_blocks, skeleton_of
 from parplan.search.critical_blocks.tabu_kernel import Memory, begin, make_memory, search_on
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import FAR, Scratch, make_scratch, propagate
 from parplan.search.sequences.machines import SequenceView
 from parplan.search.sequences.moves import Edits, make_dice, make_edits

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from parplan.scheduling.tables import Whole
 from parplan.search.critical_blocks.neighbourhood import (
     AROUND,
     UNSAFE,
@@ -21,7 +22,6 @@ from parplan.search.critical_blocks.neighbourhood import (
     measure_block,
     moved,
 )
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.kernel import BEYOND, FAR, set_places
 from parplan.search.sequences.machines import Machines
 from parplan.search.sequences.moves import begin_edit, draw, machine_at

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from parplan import clock
+from parplan.scheduling.tables import Whole
 from parplan.search.graphs.list_schedule import OPEN, ListSchedules, Placed
 from parplan.search.graphs.ranks import least_ways_out
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Whole
 
 HOT, COLD = 0.0007, 0.00005
 """Temperature at the beginning and the end, as a part of the makespan."""

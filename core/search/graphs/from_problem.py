@@ -9,6 +9,7 @@ import numpy as np
 
 from parplan.declarations import Moving, Receiving, ResidentParameters, Running, Sending
 from parplan.problem import STEP, Problem
+from parplan.scheduling.tables import Flags, Real, Whole
 from parplan.search.graphs.task_graph import (
     Lists,
     Memory,
@@ -19,7 +20,6 @@ from parplan.search.graphs.task_graph import (
     lists_of,
 )
 from parplan.search.placing.placement import Placement, Placer
-from parplan.search.scheduling.tables import Flags, Real, Whole
 from parplan.system.collector import collector_paused
 
 ALONE = 0.5

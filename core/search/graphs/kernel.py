@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Flags, Real, Whole
+from parplan.scheduling.tables import Flags, Real, Whole
 from parplan.system.compiling import compiled, kernel_part
 
 GAPS = 16

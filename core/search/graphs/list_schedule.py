@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from attrs import frozen
 
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.graphs.kernel import NEVER, Flat, place_in_order, ready_order
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Real, Whole
 
 OPEN = -1
 """The device of a unit that has none yet."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from parplan.scheduling.tables import Real
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Real
 from parplan.system.compiling import compiled
 
 

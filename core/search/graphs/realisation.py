@@ -5,13 +5,13 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from parplan.scheduling.list_scheduler import NO_ARCS, Arcs, Deadlock
+from parplan.scheduling.tables import Whole
 from parplan.search.graphs.from_problem import placement_of
 from parplan.search.graphs.list_schedule import Placed
 from parplan.search.graphs.task_graph import TaskGraph
 from parplan.search.placing.evaluation import Candidate, Prepared, as_candidate, prepare_assignment
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.list_scheduler import NO_ARCS, Arcs, Deadlock
-from parplan.search.scheduling.tables import Whole
 from parplan.system.collector import collector_paused
 
 

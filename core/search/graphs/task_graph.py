@@ -1,7 +1,7 @@
 """A problem as flat arrays: tasks, what they send, routes and memory, for graphs of any shape.
 
 Placement heuristics and local search work on this; every plan is made and checked by the network
-of the problem itself (`parplan.search.scheduling.network`), so what is left out here costs quality
+of the problem itself (`parplan.scheduling.network`), so what is left out here costs quality
 and never validity.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from attrs import frozen
 
-from parplan.search.scheduling.tables import Flags, Real, Whole
+from parplan.scheduling.tables import Flags, Real, Whole
 
 
 @frozen(eq=False)

@@ -13,8 +13,8 @@ from attrs import frozen
 
 from parplan import clock
 from parplan.contracts import Proposal
+from parplan.scheduling.tables import Real
 from parplan.search.graphs.list_schedule import ListSchedules, Placed
-from parplan.search.scheduling.tables import Real
 
 TOLLS = (1.0, 2.0, 4.0, 0.3)
 """Tolls that are tried first."""

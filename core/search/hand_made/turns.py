@@ -15,10 +15,10 @@ from itertools import chain, pairwise
 import numpy as np
 
 from parplan.pipelines.pipeline import Order, Pass, PassKind, passes_of
+from parplan.scheduling.list_scheduler import Deadlock, arcs_of
+from parplan.scheduling.priorities import PriorityRule, priorities, waiting_kinds
+from parplan.scheduling.tables import Real, Rows, Tables
 from parplan.search.placing.evaluation import Candidate, Prepared, as_candidate, pass_tasks
-from parplan.search.scheduling.list_scheduler import Deadlock, arcs_of
-from parplan.search.scheduling.priorities import PriorityRule, priorities, waiting_kinds
-from parplan.search.scheduling.tables import Real, Rows, Tables
 
 FILLING = PriorityRule(offsets={"weight": 1e6}, patient=frozenset({"weight"}))
 """Weight passes run where nothing else can, and not where that would hold up what is to come."""

@@ -11,15 +11,15 @@ import attrs
 from attrs import frozen
 
 from parplan import clock
+from parplan.scheduling.list_scheduler import Arcs, Deadlock
+from parplan.scheduling.priorities import PriorityRule, priorities, waiting_kinds
+from parplan.scheduling.tables import Whole
 from parplan.search.improving.improvement import EAGER, deepest_first
 from parplan.search.improving.rounds import improved
 from parplan.search.improving.shares import share_windows
 from parplan.search.placing.evaluation import Candidate, Prepared, as_candidate, prepare
 from parplan.search.placing.placement import Placement, Placer
 from parplan.search.placing.ways import Ways
-from parplan.search.scheduling.list_scheduler import Arcs, Deadlock
-from parplan.search.scheduling.priorities import PriorityRule, priorities, waiting_kinds
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing import Annealer
 
 MOST_ACTIVITIES = 20_000

@@ -16,8 +16,8 @@ import numpy as np
 
 from parplan import clock
 from parplan.pipelines.pipeline import Pass, PassKind
+from parplan.scheduling.tables import Whole
 from parplan.search.placing.evaluation import Candidate, Prepared, pass_tasks
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.machines import Flags, Machines, SequenceView
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from parplan import clock
 from parplan.errors import InfeasibleError
+from parplan.scheduling.priorities import PriorityRule
 from parplan.search.improving.improvement import (
     NEVER,
     Enough,
@@ -27,7 +28,6 @@ from parplan.search.placing.gangs import gang_assignments
 from parplan.search.placing.last_resort import fitting_anywhere, fitting_in_some_way
 from parplan.search.placing.placement import Placement, Placer
 from parplan.search.placing.starts import starting_placements
-from parplan.search.scheduling.priorities import PriorityRule
 
 FULL_PORTFOLIOS = 8
 """Placements that are tried with every rule, before the rules that never win are left out."""

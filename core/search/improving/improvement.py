@@ -15,6 +15,7 @@ from attrs import frozen
 
 from parplan import clock
 from parplan.errors import InfeasibleError
+from parplan.scheduling.priorities import PriorityRule
 from parplan.search.placing.economy import near_ways
 from parplan.search.placing.evaluation import (
     Candidate,
@@ -25,7 +26,6 @@ from parplan.search.placing.evaluation import (
 from parplan.search.placing.placement import Placement, Placer
 from parplan.search.placing.splits import shifted_cuts
 from parplan.search.placing.ways import Ways
-from parplan.search.scheduling.priorities import PriorityRule
 
 EAGER = 1e6
 """An offset of this many periods makes a kind always first (minus) or always last (plus)."""

@@ -13,10 +13,10 @@ import numpy as np
 from attrs import frozen
 
 from parplan import clock
+from parplan.scheduling.network import build_network
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.placing.evaluation import Candidate
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.network import build_network
-from parplan.search.scheduling.tables import Real, Whole
 from parplan.search.sequences.annealing import Annealer
 from parplan.search.sequences.kernel import make_scratch
 from parplan.search.sequences.machines import Machines, SequenceView, make_view

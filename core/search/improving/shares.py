@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
+from parplan.scheduling.list_scheduler import Arcs, arcs_of
+from parplan.scheduling.tables import Rows
 from parplan.search.placing.evaluation import Prepared
-from parplan.search.scheduling.list_scheduler import Arcs, arcs_of
-from parplan.search.scheduling.tables import Rows
 
 POWERS = (0.0, 0.5, 1.0, 2.0)
 """Shares in proportion to how long a chain keeps a microbatch, to these powers."""

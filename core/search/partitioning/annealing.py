@@ -6,10 +6,10 @@ import numpy as np
 from attrs import frozen
 
 from parplan import clock
+from parplan.scheduling.tables import Whole
 from parplan.search.partitioning.annealing_kernel import anneal, energy, make_edits
 from parplan.search.partitioning.instance import Instance
 from parplan.search.partitioning.kernel import busiest, excess, is_contiguous, make_state
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.moves import make_dice
 
 HOT, COLD = 2e-2, 1e-5

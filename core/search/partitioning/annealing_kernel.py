@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from parplan.scheduling.tables import Whole
 from parplan.search.partitioning.instance import Instance
 from parplan.search.partitioning.kernel import busiest, excess, is_contiguous, move, refresh
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.moves import draw, draw_real
 from parplan.system.compiling import compiled, kernel_part, put_into
 

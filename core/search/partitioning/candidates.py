@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from parplan.scheduling.tables import Whole
 from parplan.search.improving.heuristics import scheduled_somehow
 from parplan.search.partitioning.instance import make_instance
 from parplan.search.partitioning.starts import stretches
 from parplan.search.placing.evaluation import Candidate
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.tables import Whole
 from parplan.steady_state import Loading
 
 ROOMS = (1.0, 0.9, 0.75)

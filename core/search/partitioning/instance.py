@@ -16,8 +16,8 @@ from parplan.declarations import Contiguous
 from parplan.graph import Kind
 from parplan.problem import Problem
 from parplan.rules import Rules
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.tables import Real, Whole
 from parplan.steady_state import Loading, Place, capacity_of
 
 Mask = NDArray[np.bool_]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.partitioning.instance import Instance, Mask
-from parplan.search.scheduling.tables import Real, Whole
 from parplan.system.compiling import compiled, kernel_part
 
 

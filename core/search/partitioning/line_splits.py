@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.partitioning.instance import Instance, Mask, ragged
-from parplan.search.scheduling.tables import Real, Whole
 from parplan.system.compiling import compiled, kernel_part
 
 MOST_RUNS = 1000

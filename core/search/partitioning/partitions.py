@@ -8,9 +8,9 @@ from concurrent.futures import Executor
 from attrs import frozen
 
 from parplan import clock
+from parplan.scheduling.tables import Whole
 from parplan.search.partitioning.annealing import annealed, load_of
 from parplan.search.partitioning.instance import Instance
-from parplan.search.scheduling.tables import Whole
 from parplan.system.interrupts import held_interrupts
 
 LEAST_ROUND_S = 5.0

@@ -9,10 +9,10 @@ import networkx as nx
 import numpy as np
 
 from parplan import clock
+from parplan.scheduling.tables import Whole
 from parplan.search.partitioning.annealing import load_of
 from parplan.search.partitioning.instance import Instance
 from parplan.search.partitioning.line_splits import split_line
-from parplan.search.scheduling.tables import Whole
 
 LINES = 8
 """Lines that are cut."""

@@ -28,8 +28,8 @@ from parplan.declarations import (
 from parplan.graph import Graph, Mode, Operator, Tensor
 from parplan.problem import Problem
 from parplan.rules import Rules
-from parplan.search.scheduling.coupling import meeting_groups
-from parplan.search.scheduling.network import Assignment, Network
+from parplan.scheduling.coupling import meeting_groups
+from parplan.scheduling.network import Assignment, Network
 from parplan.workload import Workload
 
 

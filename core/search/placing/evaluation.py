@@ -24,20 +24,16 @@ from parplan.pipelines.pipeline import (
 )
 from parplan.problem import Problem
 from parplan.schedule import Schedule
-from parplan.search.placing.coarsening import Coarse, coarsen
-from parplan.search.placing.convexity import convex_parts
-from parplan.search.placing.placement import Placement, Placer, single_operators
-from parplan.search.placing.ways import Ways
-from parplan.search.scheduling.coupling import check_modes
-from parplan.search.scheduling.list_scheduler import (
+from parplan.scheduling.coupling import check_modes
+from parplan.scheduling.list_scheduler import (
     Arcs,
     Deadlock,
     ListScheduler,
     arcs_of,
     serial_arcs,
 )
-from parplan.search.scheduling.network import Network, build_network, check_capacities
-from parplan.search.scheduling.priorities import (
+from parplan.scheduling.network import Network, build_network, check_capacities
+from parplan.scheduling.priorities import (
     CLASSES,
     PriorityRule,
     Profile,
@@ -46,7 +42,11 @@ from parplan.search.scheduling.priorities import (
     waiting_kinds,
     window_arcs,
 )
-from parplan.search.scheduling.tables import Real, Whole
+from parplan.scheduling.tables import Real, Whole
+from parplan.search.placing.coarsening import Coarse, coarsen
+from parplan.search.placing.convexity import convex_parts
+from parplan.search.placing.placement import Placement, Placer, single_operators
+from parplan.search.placing.ways import Ways
 from parplan.search.sequences.machines import SequenceView, make_view
 
 

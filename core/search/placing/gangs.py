@@ -13,8 +13,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from parplan.scheduling.network import Assignment
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.network import Assignment
 
 MOST_STAGES = 32
 """Stages that a model is cut into at most."""

@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 
 from parplan.problem import STEP
+from parplan.scheduling.list_scheduler import Deadlock, arcs_of
+from parplan.scheduling.network import Network
+from parplan.scheduling.tables import Rows, Tables
 from parplan.search.placing.evaluation import Candidate, Prepared, as_candidate
-from parplan.search.scheduling.list_scheduler import Deadlock, arcs_of
-from parplan.search.scheduling.network import Network
-from parplan.search.scheduling.tables import Rows, Tables
 
 MOST_STEPS = 20_000
 """Activities that are tried for the order of one microbatch."""

@@ -11,12 +11,12 @@ from attrs import frozen
 from parplan.graph import Kind
 from parplan.problem import STEP, Alternative, Problem
 from parplan.rules import Rules
+from parplan.scheduling.coupling import fragile_edges
+from parplan.scheduling.network import Assignment
 from parplan.search.placing.blocks import Blocks
 from parplan.search.placing.coarsening import can_merge, named_operators
 from parplan.search.placing.savings import Saving, find_savings
 from parplan.search.placing.ways import Coupled, Ways, chosen_modes, find_coupled
-from parplan.search.scheduling.coupling import fragile_edges
-from parplan.search.scheduling.network import Assignment
 
 Row = tuple[int, ...]
 """The device index of each block, for one placement group."""

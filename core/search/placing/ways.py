@@ -15,7 +15,7 @@ from attrs import frozen
 from parplan.declarations import Together
 from parplan.problem import Problem
 from parplan.rules import Rules
-from parplan.search.scheduling.coupling import mode_clash
+from parplan.scheduling.coupling import mode_clash
 
 Ways = tuple[int, ...]
 """Which of its ways each ``Coupled`` takes; empty: the first of each."""

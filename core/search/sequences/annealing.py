@@ -9,7 +9,7 @@ from attrs import frozen
 
 from parplan import clock
 from parplan.criteria import Criterion
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.annealing_kernel import anneal_orders
 from parplan.search.sequences.kernel import FAR, Scratch, judge, make_scratch
 from parplan.search.sequences.machines import SequenceView

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from parplan.criteria import Criterion
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.machines import Machines
 from parplan.system.compiling import compiled, kernel_part
 

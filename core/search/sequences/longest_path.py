@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.machines import Machines
 
 

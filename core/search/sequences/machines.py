@@ -26,8 +26,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from parplan.problem import STEP
-from parplan.search.scheduling.network import Network
-from parplan.search.scheduling.tables import Real, Rows, Tables, Whole
+from parplan.scheduling.network import Network
+from parplan.scheduling.tables import Real, Rows, Tables, Whole
 
 Flags = NDArray[np.bool_]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.kernel import fits, set_places
 from parplan.search.sequences.machines import Machines
 from parplan.system.compiling import kernel_part

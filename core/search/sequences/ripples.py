@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.kernel import BEYOND
 from parplan.search.sequences.machines import Machines
 from parplan.system.compiling import kernel_part

@@ -8,10 +8,10 @@ import numpy as np
 
 from parplan.contracts import Criterion
 from parplan.declarations import Apart, Contiguous
+from parplan.scheduling.tables import Real
 from parplan.search.hand_made.baselines import is_pipeline
 from parplan.search.hand_made.stages.figures import BlockFigures, block_figures
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.tables import Real
 
 
 class Course(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.hand_made.stages.figures import BACKWARD, FORWARD, WEIGHT
-from parplan.search.scheduling.tables import Real, Whole
 from parplan.system.compiling import compiled, kernel_part, put_into
 
 POLICIES = (3, 2, 2)

@@ -6,9 +6,9 @@ import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
 
+from parplan.scheduling.tables import Whole
 from parplan.search.coarsening.dag import Dag
 from parplan.search.coarsening.task_graphs import ancestry_of
-from parplan.search.scheduling.tables import Whole
 
 
 def make_dag(

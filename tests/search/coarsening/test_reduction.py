@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parplan.scheduling.tables import Flags
 from parplan.search.coarsening.dag import Dag
 from parplan.search.coarsening.reduction import implied_edges
-from parplan.search.scheduling.tables import Flags
 from tests.search.coarsening.dags import dags, digraph, make_dag
 
 

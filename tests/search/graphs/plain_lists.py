@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import define, field
 
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.graphs.kernel import GAPS, NEVER
 from parplan.search.graphs.task_graph import TaskGraph
-from parplan.search.scheduling.tables import Real, Whole
 
 
 @define

@@ -13,13 +13,13 @@ from parplan.options import SearchOptions
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.scheduling.list_scheduler import Deadlock, arcs_of
 from parplan.search.orchestrator import search
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.evaluation import prepare
 from parplan.search.placing.last_resort import fitting_anywhere
 from parplan.search.placing.one_by_one import fitting_order, schedule_one_by_one
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.list_scheduler import Deadlock, arcs_of
 from tests.differential.generators import examples
 from tests.differential.solving import UnprovenError, by_cp_sat, optimum
 from tests.search.tight import tight_pipelines

@@ -11,9 +11,9 @@ from parplan.graph import Graph, Mode, Operator, Tensor
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.scheduling.coupling import mode_clash
 from parplan.search.placing.savings import find_savings
 from parplan.search.placing.ways import chosen_modes, find_coupled
-from parplan.search.scheduling.coupling import mode_clash
 from tests.differential.generators import examples
 from tests.examples import block, chain, recomputing, ruled
 from tests.search.drawing import pipeline_problems

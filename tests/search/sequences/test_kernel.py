@@ -13,9 +13,9 @@ from parplan.errors import InfeasibleError
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import Rules, make_rules
-from parplan.search.scheduling.list_scheduler import Deadlock, ListScheduler
-from parplan.search.scheduling.network import Network, build_network
-from parplan.search.scheduling.tables import Whole
+from parplan.scheduling.list_scheduler import Deadlock, ListScheduler
+from parplan.scheduling.network import Network, build_network
+from parplan.scheduling.tables import Whole
 from parplan.search.sequences.annealing_kernel import settle
 from parplan.search.sequences.kernel import (
     BEYOND,

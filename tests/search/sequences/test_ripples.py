@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from parplan.plugins.manager import load_registry
 from parplan.rules import make_rules
+from parplan.scheduling.tables import Whole
 from parplan.search.improving.improvement import best_candidate, rule_portfolio
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.evaluation import prepare
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.tables import Whole
 from parplan.search.sequences.annealing_kernel import propose, settle
 from parplan.search.sequences.kernel import BEYOND, FAR, set_places
 from parplan.search.sequences.longest_path import earliest_starts, makespan_of, paths_to_end

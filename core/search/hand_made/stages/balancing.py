@@ -12,11 +12,11 @@ from attrs import frozen
 from parplan.contracts import Strategy
 from parplan.pipelines.pipeline import StageTimes, equal_times
 from parplan.rules import overrides
+from parplan.scheduling.tables import Whole
 from parplan.search.hand_made.recipes import FittedRecipe, Stages, balanced, uniform
 from parplan.search.hand_made.stages.figures import BlockFigures
 from parplan.search.hand_made.stages.kernel import PENALTY, annealed, judge
 from parplan.search.hand_made.stages.passes import PassTable, pass_table
-from parplan.search.scheduling.tables import Whole
 
 MOST_ORDERS = 4
 """Orders of devices whose cuts are annealed: those that begin best."""

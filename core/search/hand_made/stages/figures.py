@@ -9,9 +9,9 @@ import numpy as np
 
 from parplan.pipelines.pipeline import PassKind
 from parplan.problem import STEP, Problem
+from parplan.scheduling.priorities import CLASSES
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.priorities import CLASSES
-from parplan.search.scheduling.tables import Real, Whole
 
 PASSES = {"forward": PassKind.F, "backward": PassKind.B, "weight": PassKind.W}
 

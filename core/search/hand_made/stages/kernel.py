@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Real, Whole
+from parplan.scheduling.tables import Real, Whole
 from parplan.system.compiling import compiled, kernel_part
 
 PENALTY = 20.0

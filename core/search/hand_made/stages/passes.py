@@ -9,9 +9,9 @@ import numpy as np
 
 from parplan.pipelines.pipeline import Fused, Order, PipelineShape
 from parplan.problem import Problem
+from parplan.scheduling.tables import Real, Whole
 from parplan.search.hand_made.stages.figures import BACKWARD, FORWARD, KINDS, WEIGHT
 from parplan.search.hand_made.stages.kernel import timing_order
-from parplan.search.scheduling.tables import Real, Whole
 
 
 class PassTable(NamedTuple):

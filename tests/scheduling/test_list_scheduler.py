@@ -16,14 +16,14 @@ from parplan.graph import Repeat
 from parplan.problem import Problem
 from parplan.registry import Registry
 from parplan.rules import Rules
-from parplan.search.scheduling.list_scheduler import (
+from parplan.scheduling.list_scheduler import (
     NO_ARCS,
     Deadlock,
     ListScheduler,
     arcs_of,
     serial_arcs,
 )
-from parplan.search.scheduling.network import Network, build_network, check_capacities
+from parplan.scheduling.network import Network, build_network, check_capacities
 from tests.differential.generators import declarations, examples, small_problems
 from tests.differential.solving import with_declared
 from tests.examples import chain

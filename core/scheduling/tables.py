@@ -9,8 +9,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from parplan.search.scheduling.buffers import Amounts
-from parplan.search.scheduling.network import Network
+from parplan.scheduling.buffers import Amounts
+from parplan.scheduling.network import Network
 from parplan.system.collector import collector_paused
 
 Whole = NDArray[np.int64]

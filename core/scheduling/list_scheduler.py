@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 from attrs import frozen
 
-from parplan.search.scheduling.network import Network
-from parplan.search.scheduling.tables import Flags, Real, Rows, Tables, Whole, make_tables
+from parplan.scheduling.network import Network
+from parplan.scheduling.tables import Flags, Real, Rows, Tables, Whole, make_tables
 
 PLAIN = 400
 """Up to this many activities the plain form is used, which has nothing to load."""
@@ -83,7 +83,7 @@ class ListScheduler:
         if len(self.network) <= PLAIN:
             found = run_plainly(self.tables, urgency, *arcs, waits)
         else:
-            from parplan.search.scheduling.kernel import run_compiled
+            from parplan.scheduling.kernel import run_compiled
 
             found = run_compiled(self.tables, urgency, *arcs, waits)
         starts, done, stuck, resource = found

@@ -13,10 +13,10 @@ from parplan.errors import InfeasibleError
 from parplan.plugins.manager import load_registry
 from parplan.problem import Problem
 from parplan.rules import make_rules
-from parplan.search.scheduling.kernel import run_compiled
-from parplan.search.scheduling.list_scheduler import NO_ARCS, arcs_of, run_plainly, serial_arcs
-from parplan.search.scheduling.network import Network, build_network
-from parplan.search.scheduling.tables import make_tables
+from parplan.scheduling.kernel import run_compiled
+from parplan.scheduling.list_scheduler import NO_ARCS, arcs_of, run_plainly, serial_arcs
+from parplan.scheduling.network import Network, build_network
+from parplan.scheduling.tables import make_tables
 from tests.strategies import problems
 
 REGISTRY = load_registry(installed=False)

@@ -12,8 +12,8 @@ from parplan.options import SearchOptions
 from parplan.problem import Problem, Rule
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.scheduling.buffers import Buffer, handed_on
 from parplan.search.orchestrator import search
-from parplan.search.scheduling.buffers import Buffer, handed_on
 from parplan.simulation.orders import orders_of
 from parplan.workload import Workload
 

@@ -30,8 +30,8 @@ from parplan.errors import InfeasibleError
 from parplan.problem import STEP, Alternative, Problem, TransferTiming
 from parplan.rules import Rules
 from parplan.schedule import Schedule, Tasks, Transfers
-from parplan.search.scheduling.buffers import Amounts, Buffer, handed_on
-from parplan.search.scheduling.coupling import mode_clash
+from parplan.scheduling.buffers import Amounts, Buffer, handed_on
+from parplan.scheduling.coupling import mode_clash
 from parplan.system.collector import collector_paused
 from parplan.ticks import ticks_up
 

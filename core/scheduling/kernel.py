@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from parplan.search.scheduling.tables import Flags, Real, Tables, Whole
+from parplan.scheduling.tables import Flags, Real, Tables, Whole
 from parplan.system.compiling import compiled, kernel_part
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from parplan.registry import Registry
 from parplan.rules import make_rules
+from parplan.scheduling.priorities import window_arcs
 from parplan.search.improving.improvement import turning
 from parplan.search.placing.blocks import find_blocks
 from parplan.search.placing.evaluation import Prepared, prepare, schedule_by_rule
 from parplan.search.placing.placement import Placer
-from parplan.search.scheduling.priorities import window_arcs
 from tests.search.pipelines import even_pipeline
 
 TIMES, DELAY = (29.7, 29.4, 19.9), 0.6

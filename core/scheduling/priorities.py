@@ -10,9 +10,9 @@ from attrs import field, frozen
 
 from parplan.graph import Kind
 from parplan.problem import STEP
-from parplan.search.scheduling.list_scheduler import NO_ARCS, Arcs
-from parplan.search.scheduling.network import Network
-from parplan.search.scheduling.tables import Flags, Real, Whole
+from parplan.scheduling.list_scheduler import NO_ARCS, Arcs
+from parplan.scheduling.network import Network
+from parplan.scheduling.tables import Flags, Real, Whole
 
 CLASSES: Mapping[Kind, str] = {
     Kind.FORWARD: "forward",
