@@ -36,7 +36,17 @@ def order_sentences(found: Differences) -> list[str]:
 
 def device_table(found: Differences) -> Table:
     """Return a row per device: time at work, waiting, and what started late there first."""
-    columns = ("device", "computes", "planned", "", "waits", "planned", "", "first late", "by")
+    columns = (
+        "device",
+        "computes",
+        "planned",
+        "change",
+        "waits",
+        "planned",
+        "change",
+        "first late",
+        "by",
+    )
     rows = [
         (
             one.device,
@@ -51,7 +61,7 @@ def device_table(found: Differences) -> Table:
 
 def work_table(found: Differences) -> Table:
     """Return a row per kind of action, the largest deviations."""
-    columns = ("device", "action", "operators", "takes", "planned", "", "in a step")
+    columns = ("device", "action", "operators", "takes", "planned", "change", "in a step")
     rows = [
         (
             one.device,
@@ -71,7 +81,7 @@ def link_table(found: Differences) -> Table:
 
     Empty if none could.
     """
-    columns = ("from", "to", "a message takes", "planned", "", "in a step", "timed")
+    columns = ("from", "to", "a message takes", "planned", "change", "in a step", "timed")
     rows = [
         (
             one.source,
