@@ -96,6 +96,6 @@ def messages(data: bytes) -> Iterator[bytes]:
     while at < len(data):
         size, at = read_varint(data, at)
         if at + size > len(data):
-            raise InputError(f"ends within the message at byte {at}")
+            raise InputError(f"ends within the message at byte {at}: the file is not whole")
         yield data[at : at + size]
         at += size

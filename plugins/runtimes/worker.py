@@ -52,12 +52,18 @@ def leave_failure(folder: Folder, rank: int, error: BaseException) -> None:
     doing = read_state(folder.state(rank))
     failure = Failure(
         _cause(root, doing),
-        str(root) if isinstance(root, ParplanError) else f"{type(root).__name__}: {root}",
+        _words(root),
         getattr(root, "key", None) or "",
         doing,
         "".join(traceback.format_exception(error)),
     )
     folder.failure(rank).write_text(json.dumps(attrs.asdict(failure)), encoding="utf-8")
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, InputError):
+        return error.message  # where it stands is told beside it
+    return str(error) if isinstance(error, ParplanError) else f"{type(error).__name__}: {error}"
 
 
 def _cause(error: BaseException, doing: str) -> Cause:

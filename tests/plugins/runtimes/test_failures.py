@@ -37,7 +37,7 @@ FAULTS: Mapping[str, tuple[type[ParplanError], str]] = {
     ),
     "small_models:tied": (InputError, "is also in block 'stages.0' .stage 0.*shared weights"),
     "small_models:five": (InputError, "no operator of the model's block 'stages.2'"),
-    "small_models:untrained": (InputError, "--model: returned NoneType"),
+    "small_models:untrained": (InputError, "^--model: returned NoneType"),
     "small_models:odd_batch": (InputError, "block 'stages' is on stages 0 and 1"),
     "small_models:missing": (InputError, "has no function 'missing'"),
     "no_such_module:two": (InputError, "cannot import 'no_such_module'"),
