@@ -157,11 +157,6 @@ class Shape:
         """Parameters of one norm."""
         return self.hidden * (2 if self.norm_bias else 1)
 
-    @property
-    def norm_statistics(self) -> int:
-        """Bytes of statistics that a norm saves per token: mean and deviation, or the latter."""
-        return STATISTICS_BYTES * (2 if self.norm_bias else 1)
-
 
 @frozen
 class Setting:
